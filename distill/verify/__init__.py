@@ -1,0 +1,1 @@
+"""Rules that judge one completion: ``answer`` against the gold answer, ``form`` by its shape."""
