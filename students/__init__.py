@@ -1,1 +1,1 @@
-"""The small dense models: what becomes of kept traces, from token ids to a model one can talk to."""
+"""The small dense models: from kept traces to token ids to a model that one can talk to."""

@@ -1,0 +1,46 @@
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from students.loss import supervised_loss
+
+
+@pytest.mark.parametrize("chunk_tokens", [None, 1, 4, 7, 100])
+@pytest.mark.parametrize("is_head_trained", [True, False])
+def test_loss_and_gradients_equal_full_logits(
+    chunk_tokens: int | None, is_head_trained: bool
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(23, 16, generator=generator, requires_grad=True)
+    head = torch.randn(40, 16, generator=generator, requires_grad=is_head_trained)
+    targets = torch.randint(0, 40, (23,), generator=generator)
+    weights = torch.rand(23, generator=generator)
+    weights /= weights.sum()
+
+    plain = (cross_entropy(hidden @ head.t(), targets, reduction="none") * weights).sum()
+    inputs = [hidden, head] if is_head_trained else [hidden]
+    plain_gradients = torch.autograd.grad(plain * 3, inputs)
+    chunked = supervised_loss(hidden, head, targets, weights, chunk_tokens=chunk_tokens)
+    chunked_gradients = torch.autograd.grad(chunked * 3, inputs)
+
+    torch.testing.assert_close(chunked, plain, atol=1e-6, rtol=1e-6)
+    for ours, theirs in zip(chunked_gradients, plain_gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
+
+
+def test_large_logits_do_not_overflow() -> None:
+    hidden = torch.full((1, 1), 1e3, requires_grad=True)
+    head = torch.tensor([[1.0], [-1.0]])
+    loss = supervised_loss(hidden, head, torch.tensor([1]), torch.ones(1))
+    assert loss.item() == pytest.approx(2000)
+    loss.backward()
+    assert hidden.grad is not None
+    assert hidden.grad.item() == pytest.approx(2.0)
+
+
+def test_loss_without_gradient_is_the_same() -> None:
+    hidden, head = torch.randn(5, 4), torch.randn(9, 4)
+    targets, weights = torch.arange(5), torch.ones(5)
+    with torch.no_grad():
+        loss = supervised_loss(hidden, head, targets, weights)
+    torch.testing.assert_close(loss, cross_entropy(hidden @ head.t(), targets, reduction="sum"))
