@@ -1,0 +1,174 @@
+"""Which sample to ask for next: the order of requests, early stopping and exact resume.
+
+Requests are handed out by (sample index, rank of the prompt): every prompt gets its first sample
+before any gets its second. What is asked next depends on verdicts only, never on the order in
+which answers arrive, so a run that was killed and resumed asks for the same samples.
+
+Where the rows of a batch do not depend on each other (an API), only samples without a stored
+verdict are handed out. Where they do (a local model rounds differently in another batch), a run
+is a sequence of blocks: each block is formed as if nothing were stored; one that is stored whole
+is passed over, any other is handed out whole, stored samples included.
+
+This module knows no files, models or verifiers.
+"""
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from distill.types import Prompt, Request
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingPlan:
+    """How many samples each prompt gets.
+
+    Attributes:
+        samples: At most this many per prompt.
+        until_correct: Stop a prompt once this many are accepted; ``None`` draws all.
+    """
+
+    samples: int
+    until_correct: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a plan that asks for nothing.
+
+        Raises:
+            ValueError: If ``samples`` is less than 1 or ``until_correct`` not in ``1..samples``.
+        """
+        if self.samples < 1:
+            raise ValueError(f"samples must be at least 1, not {self.samples}")
+        if self.until_correct is not None and not 1 <= self.until_correct <= self.samples:
+            raise ValueError(f"until_correct must be in 1..{self.samples}")
+
+
+@dataclass(frozen=True, slots=True)
+class SampleKey:
+    """A sample of one prompt, by its place in the prompt set."""
+
+    sample_index: int
+    rank: int
+
+
+class Schedule:
+    """The ``RequestSource`` of one sampling run."""
+
+    def __init__(
+        self,
+        prompts: Sequence[Prompt],
+        plan: SamplingPlan,
+        stored: Mapping[SampleKey, bool],
+        *,
+        takes_whole_blocks: bool,
+        on_stored: Callable[[SampleKey], None],
+    ) -> None:
+        """Take prompts in the order of their rank.
+
+        Args:
+            prompts: What is sampled.
+            plan: How many samples each prompt gets.
+            stored: Samples that an earlier try stored, and whether they were accepted.
+            takes_whole_blocks: Whether a block that is not stored whole is asked again whole.
+            on_stored: Called for each stored sample that counts without being asked again.
+        """
+        self._prompts = prompts
+        self._plan = plan
+        self._stored = stored
+        self._takes_whole_blocks = takes_whole_blocks
+        self._on_stored = on_stored
+        self._asked = [0] * len(prompts)
+        self._rejected = [0] * len(prompts)
+        self._settled = [0] * len(prompts)
+        self._in_flight: set[SampleKey] = set()
+        self._ready = [(0, rank) for rank in range(len(prompts))]  # one entry a prompt at most
+        self._is_ready = [True] * len(prompts)
+        self.total = plan.samples * len(prompts)
+        """Samples in all, as far as known now: less when prompts stop early."""
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that were handed out and not settled."""
+        return len(self._in_flight)
+
+    @property
+    def samples_per_prompt(self) -> tuple[int, ...]:
+        """How many samples each prompt has got so far, in rank order."""
+        return tuple(self._settled)
+
+    def take(self, n: int) -> Sequence[Request]:
+        """Up to ``n`` requests that are ready now; see ``RequestSource``.
+
+        Raises:
+            RuntimeError: If a completer whose rows depend on each other takes a block before the
+                last one was answered.
+        """
+        if not self._takes_whole_blocks:
+            return self._take_missing(n)
+        if self._in_flight:
+            raise RuntimeError(f"a block was taken with {self.in_flight} requests in flight")
+        while block := self._pop(n):
+            if any(key not in self._stored for key in block):
+                return self._hand_out(block)
+            for key in block:
+                self._settle_stored(key)
+        return ()
+
+    def settle(self, key: SampleKey, *, is_accepted: bool) -> None:
+        """Count the verdict about a sample that was handed out.
+
+        Raises:
+            ValueError: If the sample was not handed out or is settled already.
+        """
+        if key not in self._in_flight:
+            raise ValueError(f"sample {key.sample_index} of prompt {key.rank} was not asked for")
+        self._in_flight.remove(key)
+        self._count(key, is_accepted)
+
+    def _take_missing(self, n: int) -> Sequence[Request]:
+        missing: list[SampleKey] = []
+        while len(missing) < n and (popped := self._pop(1)):
+            if popped[0] in self._stored:
+                self._settle_stored(popped[0])
+            else:
+                missing.append(popped[0])
+        return self._hand_out(missing)
+
+    def _pop(self, n: int) -> list[SampleKey]:
+        """Take the next ``n`` samples off the queue."""
+        popped: list[SampleKey] = []
+        while len(popped) < n and self._ready:
+            sample_index, rank = heapq.heappop(self._ready)
+            self._is_ready[rank] = False
+            self._asked[rank] += 1
+            self._queue(rank)
+            popped.append(SampleKey(sample_index, rank))
+        return popped
+
+    def _hand_out(self, keys: Sequence[SampleKey]) -> Sequence[Request]:
+        self._in_flight.update(keys)
+        return [Request(self._prompts[key.rank], key.sample_index) for key in keys]
+
+    def _settle_stored(self, key: SampleKey) -> None:
+        self._count(key, self._stored[key])
+        self._on_stored(key)
+
+    def _count(self, key: SampleKey, is_accepted: bool) -> None:
+        rank = key.rank
+        self._settled[rank] += 1
+        self._rejected[rank] += not is_accepted
+        self._queue(rank)
+        if self._settled[rank] == self._asked[rank] and not self._is_ready[rank]:
+            self.total -= self._plan.samples - self._settled[rank]
+
+    def _queue(self, rank: int) -> None:
+        """Make the prompt's next sample ready, if it is wanted whatever is in flight."""
+        if not self._is_ready[rank] and self._asked[rank] < self._wanted(rank):
+            heapq.heappush(self._ready, (self._asked[rank], rank))
+            self._is_ready[rank] = True
+
+    def _wanted(self, rank: int) -> int:
+        """Samples that are needed even if all that are in flight are accepted."""
+        if self._plan.until_correct is None:
+            return self._plan.samples
+        return min(self._plan.samples, self._rejected[rank] + self._plan.until_correct)
