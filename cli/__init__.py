@@ -1,0 +1,1 @@
+"""The command line: parse, build, call one stage, print its report. No logic."""
