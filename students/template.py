@@ -1,0 +1,206 @@
+"""Examples to token ids and a loss mask, and the check that a template can be trained on at all.
+
+    <|user|> 1 + 1 ? <|end|> <|assistant|> <think> ... </think> 2 <|end|>
+    [------------- prompt, masked -------] [---------- trained ---------]
+
+What is trained is exactly what the model writes at work: everything after the prompt as inference
+renders it, up to and with the end token. A template that forgets earlier turns, or their
+reasoning, gives a conversation with several trained turns several rows: one for each prompt that
+inference would render.
+
+This module knows messages and tokens, nothing of rows, loss or models.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+from distill.errors import DataError, ModelError
+from distill.reasoning import THINK_CLOSE, THINK_OPEN
+from distill.types import Example, Message
+from engine.chat_format import render, render_text
+
+# What the checks render.
+_REASONING, _ANSWER = "first thought", "The answer is 2."
+_QUESTION = Message("user", "What is 1 + 1?")
+_REPLY = Message("assistant", _ANSWER, reasoning=_REASONING, is_trained=True)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedExample:
+    """Token ids of one conversation and which of them carry loss.
+
+    Attributes:
+        example_id: Of the example it was made from; several may share it.
+        token_ids: ``int32``, ``[T]``.
+        is_trained: ``bool``, ``[T]``; never the first, which nothing precedes.
+        weight: Of each of its trained tokens in the loss.
+    """
+
+    example_id: str
+    token_ids: torch.Tensor
+    is_trained: torch.Tensor
+    weight: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def trained_tokens(self) -> int:
+        """How many tokens carry loss."""
+        return int(self.is_trained.sum())
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A row in the making: tokens so far, and the spans of them that are trained."""
+
+    token_ids: list[int]
+    spans: list[tuple[int, int]]
+
+    def extends(self, prompt_ids: list[int]) -> bool:
+        """Whether a later turn's prompt holds this row as it is."""
+        return prompt_ids[: len(self.token_ids)] == self.token_ids
+
+
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase, example: Example, end_ids: Collection[int]
+) -> list[TokenizedExample]:
+    """Token ids and loss mask of an example, as few rows as the template allows.
+
+    Args:
+        tokenizer: With a chat template.
+        example: At least one of its messages is trained.
+        end_ids: Tokens at which generation stops; the trained part ends with one of them.
+
+    Raises:
+        DataError: If no message is trained, or one that is not the assistant's.
+        ModelError: If the template breaks one of the rules of ``check_template``.
+    """
+    drafts: list[_Draft] = []
+    for turn in _trained_turns(example):
+        prompt_ids = render(tokenizer, example.messages[:turn], add_generation_prompt=True)
+        token_ids = render(tokenizer, example.messages[: turn + 1])
+        end = _trained_end(example.id, prompt_ids, token_ids, end_ids)
+        spans = [(len(prompt_ids), end)]
+        if drafts and drafts[-1].extends(prompt_ids):
+            spans = drafts.pop().spans + spans
+        drafts.append(_Draft(token_ids[:end], spans))
+    return [_finished(example, draft) for draft in drafts]
+
+
+def _trained_turns(example: Example) -> list[int]:
+    turns = [index for index, message in enumerate(example.messages) if message.is_trained]
+    if not turns:
+        raise DataError(f"example {example.id!r}: no message is trained")
+    for turn in turns:
+        role = example.messages[turn].role
+        if role != "assistant":
+            raise DataError(
+                f"example {example.id!r}: message {turn + 1} is trained but is the {role}'s",
+                hint="only the assistant's messages can be trained",
+            )
+    if turns[0] == 0:
+        raise DataError(f"example {example.id!r}: nothing stands before the assistant's first turn")
+    return turns
+
+
+def _trained_end(
+    example_id: str, prompt_ids: list[int], token_ids: list[int], end_ids: Collection[int]
+) -> int:
+    """Index after the last end token; what a template adds behind it is never generated."""
+    if token_ids[: len(prompt_ids)] != prompt_ids:
+        raise ModelError(
+            f"example {example_id!r}: the prompt as inference renders it is not how the training "
+            "row begins (rule 'prefix')",
+            hint="the chat template must not change a turn once the next one is added",
+        )
+    for index in range(len(token_ids) - 1, len(prompt_ids) - 1, -1):
+        if token_ids[index] in end_ids:
+            return index + 1
+    raise ModelError(
+        f"example {example_id!r}: no end token after the assistant's turn (rule 'end')",
+        hint="the chat template must close the assistant's turn with a token in eos_token_id",
+    )
+
+
+def _finished(example: Example, draft: _Draft) -> TokenizedExample:
+    is_trained = torch.zeros(len(draft.token_ids), dtype=torch.bool)
+    for start, end in draft.spans:
+        is_trained[start:end] = True
+    is_trained[0] = False
+    return TokenizedExample(
+        example_id=example.id,
+        token_ids=torch.tensor(draft.token_ids, dtype=torch.int32),
+        is_trained=is_trained,
+        weight=example.weight,
+    )
+
+
+def check_template(tokenizer: PreTrainedTokenizerBase, generation_config: GenerationConfig) -> None:
+    """Check that a student trained through this template reads and stops the same at work.
+
+    The rules: *prefix*, the prompt as inference renders it is how the training row begins;
+    *reasoning*, what was thought reaches the row; *think tags*, they open and close once; *end*,
+    the turn ends with a token at which generation stops; *padding*, that token is not PAD, which
+    is masked.
+
+    Raises:
+        ModelError: Naming the first rule that is broken and the fix.
+    """
+    text = render_text(tokenizer, [_QUESTION, _REPLY])
+    if _REASONING not in text or _ANSWER not in text:
+        raise ModelError(
+            "the chat template drops the assistant's reasoning (rule 'reasoning')",
+            hint="use a template that keeps reasoning_content, or the content before </think>",
+        )
+    opened, closed = text.count(THINK_OPEN), text.count(THINK_CLOSE)
+    if (opened, closed) != (1, 1):
+        raise ModelError(
+            f"a row with one reasoning has {opened} {THINK_OPEN} and {closed} {THINK_CLOSE} "
+            "(rule 'think tags')",
+            hint="either the template or the generation prompt opens the reasoning, not both",
+        )
+    ends = end_ids(generation_config)
+    row = tokenize(tokenizer, Example("template check", (_QUESTION, _REPLY)), ends)[0]
+    last = int(row.token_ids[-1])
+    pads = {tokenizer.pad_token_id, generation_config.pad_token_id}
+    if last in pads:
+        raise ModelError(
+            f"PAD is the end token {tokenizer.convert_ids_to_tokens(last)!r}: masked with the "
+            "padding, it is never learnt and the student never stops (rule 'padding')",
+            hint="give the tokenizer a pad_token of its own",
+        )
+
+
+def end_ids(generation_config: GenerationConfig) -> frozenset[int]:
+    """Tokens at which generation stops."""
+    ids = generation_config.eos_token_id
+    if ids is None:
+        return frozenset()
+    return frozenset([ids] if isinstance(ids, int) else ids)
+
+
+def with_turn_end(
+    tokenizer: PreTrainedTokenizerBase, generation_config: GenerationConfig
+) -> GenerationConfig:
+    """The generation config of a student: it also stops at the token that ends a turn.
+
+    Base models often stop at their end of text only, while the template ends turns with another
+    token: the student would go on and write the user's next turn.
+    """
+    text = render_text(tokenizer, [_QUESTION, _REPLY])
+    tail = text[text.rfind(_ANSWER) + len(_ANSWER) :]
+    special = set(tokenizer.all_special_ids)
+    tail_ids = [i for i in tokenizer(tail, add_special_tokens=False)["input_ids"] if i in special]
+    ends = tail_ids[:1] + sorted(end_ids(generation_config))
+    if tokenizer.eos_token_id is not None:
+        ends.append(tokenizer.eos_token_id)
+    config = GenerationConfig.from_dict(generation_config.to_dict())
+    unique = list(dict.fromkeys(ends))
+    config.eos_token_id = unique[0] if len(unique) == 1 else unique or None
+    if config.pad_token_id is None:
+        config.pad_token_id = tokenizer.pad_token_id
+    return config
