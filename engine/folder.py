@@ -1,0 +1,145 @@
+"""Model folders: what must be in one, loading it without a network, and its fingerprint.
+
+A folder is what transformers writes: weights as safetensors, config, tokenizer with a chat
+template. Code from a folder is never run and pickled weights are never read.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from distill.errors import ModelError
+
+_CONFIG = "config.json"
+_WEIGHTS = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_TOKENIZER = "tokenizer.json"
+_EXPECTED = f"{_CONFIG}, {_WEIGHTS} (or its shards with {_INDEX}), {_TOKENIZER}"
+# What an answer depends on; a model card may change without a new fingerprint.
+_HASHED = (_CONFIG, "generation_config.json", _TOKENIZER, "tokenizer_config.json")
+_HASHED_TEMPLATE = "chat_template.jinja"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A causal language model with its tokenizer, and where they came from."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    folder: Path
+
+
+def load_folder(
+    folder: Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> LoadedModel:
+    """Load a model in evaluation mode, and its tokenizer.
+
+    Args:
+        folder: As transformers' ``save_pretrained`` writes it.
+        dtype: What the weights are converted to.
+        device: Where the model goes.
+
+    Raises:
+        ModelError: If a file is missing or broken, or the architecture is unknown.
+    """
+    check_folder(folder)
+    try:
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelError(
+            f"{folder}: the model cannot be loaded: {error}",
+            hint="the folder may be damaged, or need a newer transformers",
+        ) from error
+    model, loading = loaded
+    missing = sorted(map(str, loading["missing_keys"]))
+    if missing:
+        raise ModelError(
+            f"{folder}: the weights lack {len(missing)} tensors, such as {missing[0]}",
+            hint="copy the folder again, whole",
+        )
+    return LoadedModel(model.to(device).eval(), tokenizer, folder)
+
+
+def check_folder(folder: Path) -> None:
+    """Check that all files of a model are there.
+
+    Raises:
+        ModelError: Naming what is missing and what is expected.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such folder", hint=f"a model folder holds {_EXPECTED}")
+    if not (folder / _CONFIG).is_file() and (folder / "adapter_config.json").is_file():
+        raise ModelError(
+            f"{folder}: this is an adapter, not a model",
+            hint="give the folder of the merged model, which holds config.json",
+        )
+    missing = [name for name in (_CONFIG, _TOKENIZER) if not (folder / name).is_file()]
+    missing += [name for name in _weight_files(folder) if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(
+            f"{folder}: not a whole model folder, missing: {', '.join(missing)}",
+            hint=f"a model folder holds {_EXPECTED}",
+        )
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """Hash of everything in a model folder that an answer depends on."""
+    digest = hashlib.sha256()
+    names = [*_HASHED, _HASHED_TEMPLATE, *_weight_files(folder)]
+    for name in sorted(names):
+        path = folder / name
+        if path.is_file():
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{name}:{content}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' warnings and progress bars off the terminal."""
+    verbosity = transformers_logging.get_verbosity()
+    had_bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if had_bar:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _weight_files(folder: Path) -> list[str]:
+    index = folder / _INDEX
+    if not index.is_file():
+        return [_WEIGHTS]
+    try:
+        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        return sorted(set(weight_map.values()))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ModelError(f"{index}: not an index of weights: {error}") from error
