@@ -1,0 +1,353 @@
+"""``Recipe``: the one typed file that describes a run, and the only place where defaults live.
+
+A recipe is TOML (`distill.overrides` reads it) and holds only what differs from the defaults here.
+Its tables are *sections*; a stage receives its own section, never the whole recipe. What can be
+chosen, such as the teacher, is a union of sections that `kind` tells apart; a new choice is a new
+class and one more member of its union.
+
+Values are checked strictly: text is never read as a number, nor a number as text. A relative path
+is taken from the folder that the reader names (`read_folder`), otherwise from the current one.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
+
+from distill.problems import KINDS, LEVELS, Kind
+from distill.types import Sampling
+
+Method = Literal["full", "lora"]
+EvaluatedModel = Literal["base", "student", "teacher"]
+
+# Full: the published runs of 1.5B to 7B lie at 4e-5 to 1e-4, larger ones lower. LoRA: ten times as
+# much ("LoRA Without Regret", 2025).
+_LEARNING_RATES: Final[Mapping[Method, float]] = {"full": 5e-5, "lora": 5e-4}
+
+
+def read_folder(folder: Path, *, must_exist: bool) -> dict[str, Any]:
+    """Validation context: relative paths start at ``folder``; ``must_exist`` checks that they do.
+
+    Example:
+        >>> context = read_folder(Path("/data"), must_exist=False)
+        >>> FilePrompts.model_validate({"kind": "file", "path": "x.jsonl"}, context=context).path
+        PosixPath('/data/x.jsonl')
+    """
+    return {"folder": folder, "must_exist": must_exist}
+
+
+def _located(path: Path, info: ValidationInfo) -> Path:
+    context = info.context or {}
+    if str(path) in ("", "."):
+        raise PydanticCustomError("path_empty", "names no file")
+    located: Path = context.get("folder", Path()) / path.expanduser()
+    if context.get("must_exist") and not located.exists():
+        raise PydanticCustomError("path_missing", "there is no {path}", {"path": str(located)})
+    return located
+
+
+# Strict mode would ask for a `Path` object where TOML has text.
+InputPath = Annotated[Path, Field(strict=False), AfterValidator(_located)]
+
+
+class Section(BaseModel):
+    """What all tables of a recipe share: no unknown keys, no conversion, no change."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class EmbeddedTeacher(Section):
+    """The small mixture-of-experts teacher that ships with the package."""
+
+    kind: Literal["embedded"] = "embedded"
+    """Which teacher."""
+
+
+class ReplayTeacher(Section):
+    """Recorded traces in place of a model: offline work and tests."""
+
+    kind: Literal["replay"] = "replay"
+    """Which teacher."""
+
+    path: InputPath
+    """A `traces.jsonl` of an earlier run."""
+
+
+class EmbeddedPrompts(Section):
+    """Integer problems that the package makes, with gold answers."""
+
+    kind: Literal["embedded"] = "embedded"
+    """Which prompts."""
+
+    split: Literal["train", "dev", "eval"]
+    """No two splits share a problem: `train` to distill, `dev` to tune, `eval` to report."""
+
+    count: int = Field(ge=1, le=1_000_000)
+    """How many problems."""
+
+    seed: int = Field(default=0, ge=0)
+    """The same seed gives the same problems."""
+
+    kinds: tuple[Kind, ...] = Field(default=KINDS, min_length=1, strict=False)
+    """Kinds of problem, taken in turn."""
+
+    levels: tuple[Annotated[int, Field(ge=1, le=max(LEVELS))], ...] = Field(
+        default=LEVELS, min_length=1, strict=False
+    )
+    """Steps that a problem needs, taken in turn."""
+
+
+class FilePrompts(Section):
+    """A prompt set in a file of yours."""
+
+    kind: Literal["file"] = "file"
+    """Which prompts."""
+
+    path: InputPath
+    """JSONL, CSV or Parquet with `text` and, for verified traces, `answer`."""
+
+
+Teacher = Annotated[EmbeddedTeacher | ReplayTeacher, Field(discriminator="kind")]
+Prompts = Annotated[EmbeddedPrompts | FilePrompts, Field(discriminator="kind")]
+
+
+class SamplingSection(Section):
+    """How completions are drawn: for traces by the teacher, and for evaluation by each model."""
+
+    temperature: float = Field(default=0.6, ge=0, le=2)
+    """Spread of the draws; 0 is greedy."""
+
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    """Share of the probability, likeliest tokens first, that is drawn from."""
+
+    max_tokens: int = Field(default=32_768, ge=1)
+    """New tokens at most; a completion that reaches it is cut."""
+
+    batch_size: int = Field(default=256, ge=1)
+    """Completions that are decoded at once; part of what a draw of a local model depends on."""
+
+    max_failed_share: float = Field(default=0.1, ge=0, le=1)
+    """The stage stops when more than this share of the completions failed."""
+
+    def sampling(self, seed: int) -> Sampling:
+        """The part that a completer needs."""
+        return Sampling(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_tokens=self.max_tokens,
+            seed=seed,
+        )
+
+
+class GenerateSection(SamplingSection):
+    """Stage `generate`: how many traces the teacher writes, and how."""
+
+    samples: int = Field(default=4, ge=1)
+    """Traces per prompt; with `until_correct`, at most."""
+
+    until_correct: int | None = Field(default=None, ge=1)
+    """Stop asking for a prompt once it has this many correct traces; needs gold answers."""
+
+    @model_validator(mode="after")
+    def _until_correct_can_be_reached(self) -> "GenerateSection":
+        if self.until_correct is not None and self.until_correct > self.samples:
+            raise PydanticCustomError(
+                "contradiction",
+                "until_correct = {until_correct} cannot be reached with samples = {samples};"
+                " samples is the most that a prompt gets",
+                {"until_correct": self.until_correct, "samples": self.samples},
+            )
+        return self
+
+
+class FilterSection(Section):
+    """Stage `filter`: which traces a student may learn from."""
+
+    correct: Literal["only", "prefer", "label"] = "only"
+    """Keep correct traces only; wrong ones where a prompt has no correct one; or all, judged."""
+
+    needs_reasoning: bool = True
+    """Drop traces without reasoning between think tags."""
+
+    needs_box: bool = True
+    """Drop traces whose answer part has not exactly one `\\boxed{}`."""
+
+    min_reasoning_tokens: int = Field(default=0, ge=0)
+    """Drop traces with shorter reasoning."""
+
+    max_reasoning_tokens: int | None = Field(default=None, ge=1)
+    """Drop traces with longer reasoning."""
+
+    per_prompt: int = Field(default=4, ge=1)
+    """Kept traces of one prompt that are trained on, at most."""
+
+    max_dropped_share: float = Field(default=0.95, ge=0, le=1)
+    """The stage stops when more than this share of the traces was dropped."""
+
+    @model_validator(mode="after")
+    def _some_length_is_left(self) -> "FilterSection":
+        most = self.max_reasoning_tokens
+        if most is not None and most < self.min_reasoning_tokens:
+            raise PydanticCustomError(
+                "contradiction",
+                "max_reasoning_tokens = {most} is below min_reasoning_tokens = {least}",
+                {"most": most, "least": self.min_reasoning_tokens},
+            )
+        return self
+
+
+class EmbeddedStudent(Section):
+    """The small dense base that ships with the package."""
+
+    kind: Literal["embedded"] = "embedded"
+    """Which student."""
+
+
+class LocalStudent(Section):
+    """A base model in a folder of yours."""
+
+    kind: Literal["local"] = "local"
+    """Which student."""
+
+    path: InputPath
+    """Folder with `config.json`, safetensors and a tokenizer with a chat template."""
+
+
+Student = Annotated[EmbeddedStudent | LocalStudent, Field(discriminator="kind")]
+
+
+class LoraSection(Section):
+    """The adapter, when `train.method` is `lora`; it sits on all linear layers."""
+
+    r: int = Field(default=32, ge=1, le=1024)
+    """Rank."""
+
+    alpha: int = Field(default=64, ge=1)
+    """The update is scaled by alpha / r."""
+
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the adapter's inputs that is dropped in training."""
+
+
+def _default_learning_rate(values: dict[str, Any]) -> float:
+    return _LEARNING_RATES[values["method"]]
+
+
+class TrainSection(Section):
+    """Stage `train`: supervised fine-tuning of the student on the kept traces."""
+
+    method: Method = "full"
+    """Train all weights, or a LoRA adapter that is merged at the end."""
+
+    learning_rate: float = Field(default_factory=_default_learning_rate, gt=0, le=1)
+    """Peak learning rate; 5e-5 for `full` and 5e-4 for `lora` unless given."""
+
+    epochs: int = Field(default=3, ge=1)
+    """Passes over the examples."""
+
+    warmup_share: float = Field(default=0.03, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises to its peak."""
+
+    final_lr_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of the peak that the learning rate falls to by the end, along a cosine."""
+
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    """Decay of matrices; norms and biases have none."""
+
+    batch_tokens: int = Field(default=65_536, ge=1)
+    """Tokens per step, about."""
+
+    seq_len: int = Field(default=16_384, ge=8)
+    """Tokens of a packed row; the longest example that can be trained on."""
+
+    too_long: Literal["drop", "error"] = "drop"
+    """What to do with an example of more than `seq_len` tokens; it is never cut."""
+
+    lora: LoraSection = LoraSection()
+    """Shape of the adapter."""
+
+    checkpoint_every_steps: int = Field(default=50, ge=1)
+    """A run that was stopped goes on from its last checkpoint."""
+
+    @model_validator(mode="after")
+    def _a_step_holds_a_row(self) -> "TrainSection":
+        if self.batch_tokens < self.seq_len:
+            raise PydanticCustomError(
+                "contradiction",
+                "batch_tokens = {batch_tokens} is less than one row of seq_len = {seq_len}",
+                {"batch_tokens": self.batch_tokens, "seq_len": self.seq_len},
+            )
+        return self
+
+
+class EvalSection(SamplingSection):
+    """Stage `eval`: base, student and teacher on prompts that the student has not seen."""
+
+    prompts: Prompts
+    """The held-out prompts."""
+
+    samples: int = Field(default=4, ge=1)
+    """Completions per prompt and model; cons@k needs several."""
+
+    models: tuple[EvaluatedModel, ...] = Field(
+        default=("base", "student", "teacher"), min_length=1, strict=False
+    )
+    """Which models to evaluate."""
+
+    controls: bool = False
+    """Train and evaluate the same student on answers only, and on unfiltered traces, as well."""
+
+
+class Recipe(Section):
+    """One run: teacher, prompts, student, and how each stage works."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    """Names the run folder, unless the command line does."""
+
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Draws of the teacher, order of the examples, draws in evaluation."""
+
+    teacher: Teacher
+    """Who writes the traces."""
+
+    prompts: Prompts
+    """What the teacher is asked."""
+
+    generate: GenerateSection = GenerateSection()
+    """How many traces, and how they are drawn."""
+
+    filter: FilterSection = FilterSection()
+    """Which traces are kept."""
+
+    student: Student
+    """Who learns from them."""
+
+    train: TrainSection = TrainSection()
+    """How it learns."""
+
+    eval: EvalSection
+    """How the outcome is measured."""
+
+    @model_validator(mode="after")
+    def _held_out_prompts_are_others(self) -> "Recipe":
+        train, held_out = self.prompts, self.eval.prompts
+        if isinstance(train, EmbeddedPrompts) and isinstance(held_out, EmbeddedPrompts):
+            is_same = train.split == held_out.split
+        else:
+            is_same = train == held_out
+        if is_same:
+            raise PydanticCustomError(
+                "contradiction",
+                "prompts and eval.prompts are the same set; a student must be evaluated on prompts"
+                " that it was not trained on",
+            )
+        return self
