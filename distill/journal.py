@@ -1,0 +1,246 @@
+"""``Journal``: an append-only file of JSON records that survives a kill and a power cut.
+
+One record is one line, valid JSON, and ends with a checksum of what stands before it:
+
+    {"prompt_id":"train-1/0","sample_index":0,"crc":"5f0c3a1e"}
+
+A record is *safe* once `commit` has returned: written and synced. What a crash leaves behind is
+the safe records and perhaps a torn last one, which the next `open` cuts. A record that is broken
+anywhere else was changed by something else, and is never passed over.
+
+This module knows lines and records, nothing of what they mean.
+"""
+
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from distill.errors import DataError, StorageError
+from distill.lock import FileLock
+from distill.storage import make_folder, storage_errors, sync_folder
+
+Record = dict[str, Any]
+
+_CHECKSUM = "crc"
+_TAIL = re.compile(rb',?"crc":"([0-9a-f]{8})"\}\n')
+_LONGEST_TAIL = len(b',"crc":"01234567"}\n')
+
+
+class Journal:
+    """A journal that is open for writing, by this process alone.
+
+    Attributes:
+        path: Where it is.
+        cut_bytes: What was cut when it was opened: 0 unless an earlier try was killed.
+    """
+
+    def __init__(self, path: Path, descriptor: int, lock: FileLock, scan: "_Scan") -> None:
+        """Use `open`."""
+        self.path = path
+        self.cut_bytes = scan.torn_bytes
+        self._descriptor = descriptor
+        self._lock = lock
+        self._state = _State(scan.safe_bytes, scan.records)
+        self._failure: StorageError | None = None
+
+    @classmethod
+    def open(cls, path: Path) -> "Journal":
+        """Open or create a journal, check all its records, and cut a torn last one.
+
+        Raises:
+            RunDirError: If another process writes to it; names its pid.
+            DataError: If a record before the last one is broken; names file and line.
+            StorageError: If the disk refuses.
+        """
+        make_folder(path.parent)
+        lock = FileLock(path.with_name(f"{path.name}.lock"), guards=path)
+        try:
+            with storage_errors(path):
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                scan = _scan(path)
+                with storage_errors(path):
+                    os.ftruncate(descriptor, scan.safe_bytes)
+                    # A killed writer may have written, and created the file, without syncing.
+                    _sync_data(descriptor)
+                    sync_folder(path.parent)
+                return cls(path, descriptor, lock, scan)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except BaseException:
+            lock.release()
+            raise
+
+    @property
+    def safe_records(self) -> int:
+        """How many records are on the disk for good."""
+        return self._state.records
+
+    def records(self) -> Iterator[Record]:
+        """The safe records in order, one at a time; record ``i`` is line ``i + 1``."""
+        return _read(self.path, self._state.records)
+
+    def append(self, record: Mapping[str, object]) -> None:
+        """Take a record; it is safe after the next `commit` only.
+
+        Raises:
+            ValueError: If it holds NaN or infinity, or a key ``"crc"``.
+            TypeError: If it holds something that JSON has no word for.
+        """
+        self._state.pending.append(_line(record))
+
+    def commit(self) -> None:
+        """Write and sync what was appended; all of it is safe when this returns.
+
+        Raises:
+            StorageError: If the disk refuses; says how many records are safe. The journal then
+                takes nothing more: after a failed sync nobody knows what a second one would say.
+        """
+        if self._failure:
+            raise self._failure
+        state = self._state
+        if not state.pending:
+            return
+        data = b"".join(state.pending)
+        try:
+            with storage_errors(self.path, note=f"{state.records} records are safe"):
+                _write_at(self._descriptor, data, state.end)
+                _sync_data(self._descriptor)
+        except StorageError as failure:
+            self._failure = failure
+            with suppress(OSError):  # else the next open cuts it
+                os.ftruncate(self._descriptor, state.end)
+            raise
+        # One assignment: if Ctrl-C comes before it, the same bytes are written once more to the
+        # same place.
+        self._state = _State(state.end + len(data), state.records + len(state.pending))
+
+    def close(self) -> None:
+        """Commit what is pending, then let others write; a second call does nothing.
+
+        Raises:
+            StorageError: If that commit failed.
+        """
+        if self._descriptor < 0:
+            return
+        try:
+            if not self._failure:
+                self.commit()
+        finally:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+            self._lock.release()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_journal(path: Path) -> Iterator[Record]:
+    """The records of a journal that this process does not write, in order, one at a time.
+
+    A torn last record is passed over: its writer died, or is about to finish it.
+
+    Raises:
+        DataError: If there is no such file, or a record before the last one is broken.
+    """
+    return _read(path, None)
+
+
+@dataclass(slots=True)
+class _State:
+    """Where the safe records end, how many they are, and the lines that wait for a commit."""
+
+    end: int
+    records: int
+    pending: list[bytes] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """What a look at the whole file found."""
+
+    safe_bytes: int
+    records: int
+    torn_bytes: int
+
+
+def _line(record: Mapping[str, object]) -> bytes:
+    if _CHECKSUM in record:
+        raise ValueError(f"a record may not have a key {_CHECKSUM!r}: the journal adds it")
+    text = json.dumps(dict(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # UTF-8 has no lone surrogates; backslashreplace writes just them as JSON escapes.
+    head = text[:-1].encode("utf-8", "backslashreplace")
+    comma = b"," if record else b""
+    return head + comma + b'"crc":"%08x"}\n' % zlib.crc32(head)
+
+
+def _is_whole(line: bytes) -> bool:
+    tail = _TAIL.search(line, max(0, len(line) - _LONGEST_TAIL))
+    return (
+        tail is not None
+        and tail.end() == len(line)
+        and int(tail[1], 16) == zlib.crc32(memoryview(line)[: tail.start()])
+    )
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """Lines up to a torn last one; raises when a broken one is followed by another."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if _is_whole(line):
+                yield line
+                continue
+            if file.read(1):
+                raise DataError(
+                    f"{path}:{number}: the record is broken (its checksum does not fit)",
+                    hint="Something other than this program changed the file: restore it from a"
+                    f" copy, or delete line {number} to have that one made again.",
+                )
+
+
+def _scan(path: Path) -> _Scan:
+    with storage_errors(path):
+        safe_bytes = records = 0
+        for line in _whole_lines(path):
+            safe_bytes += len(line)
+            records += 1
+        return _Scan(safe_bytes, records, path.stat().st_size - safe_bytes)
+
+
+def _read(path: Path, most: int | None) -> Iterator[Record]:
+    try:
+        for line in islice(_whole_lines(path), most):
+            record: Record = json.loads(line)
+            del record[_CHECKSUM]
+            yield record
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+
+
+def _write_at(descriptor: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _sync_data(descriptor: int) -> None:
+    """Sync what is needed to read the bytes again; macOS has no fdatasync."""
+    getattr(os, "fdatasync", os.fsync)(descriptor)
