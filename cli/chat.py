@@ -1,0 +1,2 @@
+def chat() -> None:
+    """Talk to a student in the terminal."""

@@ -1,0 +1,149 @@
+"""The Typer application: the commands in the order of their use, and how the process ends.
+
+No command module imports anything heavy at its top, so that ``--help`` answers at once.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from cli.chat import chat
+from cli.console import columns, note, paint, say
+from cli.doctor import doctor
+from cli.eval import eval_stage
+from cli.failures import EXIT_CODES, INTERRUPTED, report_failure, report_interruption
+from cli.filter import filter_stage
+from cli.generate import generate
+from cli.init import init
+from cli.run import run
+from cli.status import status
+from cli.train import train
+from distill import __version__
+
+_SET_UP, _JOB, _LOOK = "Set up", "The job", "Look at it"
+_TERMINATED = 143
+_NAME_WIDTH = len("generate")
+
+app = typer.Typer(
+    name="distill",
+    help="Distill a mixture-of-experts reasoning model into a small dense student.",
+    epilog="Exit codes:\n\n\b\n"
+    + "\n".join(f"{code:>3}  {meaning}" for code, meaning in EXIT_CODES.items()),
+    rich_markup_mode=None,
+    # Typer's own completion and help options load pydantic to convert their values: 0.06 s of CPU.
+    add_completion=False,
+    add_help_option=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("init", rich_help_panel=_SET_UP)(init)
+app.command("doctor", rich_help_panel=_SET_UP)(doctor)
+app.command("run", rich_help_panel=_JOB)(run)
+app.command("generate", rich_help_panel=_JOB)(generate)
+app.command("filter", rich_help_panel=_JOB)(filter_stage)
+app.command("train", rich_help_panel=_JOB)(train)
+app.command("eval", rich_help_panel=_JOB)(eval_stage)
+app.command("status", rich_help_panel=_LOOK)(status)
+app.command("chat", rich_help_panel=_LOOK)(chat)
+
+
+def _show_help(context: typer.Context, *, value: bool) -> None:
+    if value:
+        say(context.get_help())
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of whatever fails.")
+    ] = False,
+    show_help: Annotated[
+        bool,
+        typer.Option(
+            "-h", "--help", is_eager=True, callback=_show_help, help="Show this message and end."
+        ),
+    ] = False,
+) -> None:
+    """Distill a mixture-of-experts reasoning model into a small dense student."""
+    del debug, show_help  # main() reads the first from the arguments; the second has ended
+    if version:
+        say(f"distill {__version__}")
+    elif context.invoked_subcommand is None:
+        say(overview())
+
+
+def overview() -> str:
+    """What ``distill`` alone shows: every command, in the order of use, with one line each."""
+    commands = [
+        (info.callback, info.name, info.rich_help_panel) for info in app.registered_commands
+    ]
+    width = max(len(name or callback.__name__) for callback, name, _ in commands if callback)
+    lines = [f"{paint(f'distill {__version__}', 'bold')}  {app.info.help}"]
+    for panel in (_SET_UP, _JOB, _LOOK):
+        lines += ["", paint(panel, "bold")]
+        rows = [
+            ((name or callback.__name__).ljust(width), first_line(callback.__doc__))
+            for callback, name, its_panel in commands
+            if callback and its_panel == panel
+        ]
+        lines.append(columns(rows))
+    lines += ["", "Start with   distill run recipes/quickstart.toml"]
+    lines += ["Explain one  distill COMMAND --help"]
+    return "\n".join(lines)
+
+
+def first_line(text: str | None) -> str:
+    """The first line of a docstring, without its full stop."""
+    return (text or "").strip().split("\n", 1)[0].rstrip(".")
+
+
+def main() -> int:
+    """Run the command line; returns the exit code of the process."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a locale without our characters is no failure
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        code = _invoke()
+        sys.stdout.flush()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+        if code == _TERMINATED:
+            note("ended by SIGTERM; what is finished is kept")
+    except KeyboardInterrupt:
+        code = report_interruption()
+    except Exception as error:
+        if sys.argv[1:2] == ["--debug"] and not isinstance(error, TyperException):
+            raise
+        code = report_failure(error)
+    _leave_no_broken_pipe()
+    return code
+
+
+def _invoke() -> int:
+    command = typer.main.get_command(app)
+    result = command.main(args=sys.argv[1:], prog_name="distill", standalone_mode=False)
+    if result == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
+        return report_interruption()
+    return result if isinstance(result, int) else 0
+
+
+def _end(signal_number: int, frame: FrameType | None) -> NoReturn:
+    del signal_number, frame
+    raise SystemExit(_TERMINATED)
+
+
+def _leave_no_broken_pipe() -> None:
+    """Python flushes stdout once more when it ends, and complains if nobody reads it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
