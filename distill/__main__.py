@@ -28,9 +28,7 @@ class Shadow:
     def explain(self) -> str:
         """What stands in the way and what to do about it."""
         if self.found is None:
-            return (
-                f"the package '{self.package}' is missing beside {ROOT / 'distill'}; install again"
-            )
+            return f"the package '{self.package}' is missing from {ROOT}; install again"
         owner = _distribution_of(self.package, self.found)
         what = f"the distribution '{owner}' at {self.found}" if owner else str(self.found)
         cure = (

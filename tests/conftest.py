@@ -11,7 +11,7 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-Distill = Callable[..., "subprocess.CompletedProcess[str]"]
+RunDistill = Callable[..., "subprocess.CompletedProcess[str]"]
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -22,7 +22,7 @@ def repository() -> Path:
 
 
 @pytest.fixture
-def run_distill(tmp_path: Path) -> Distill:
+def run_distill(tmp_path: Path) -> RunDistill:
     """Run ``distill`` in a process of its own, in an empty folder; nothing is checked."""
 
     def run(

@@ -6,7 +6,7 @@ import pytest
 from cli.failures import EXIT_CODES
 from cli.main import app, overview
 from distill.errors import DistillError
-from tests.conftest import Distill
+from tests.conftest import RunDistill
 
 COMMANDS = ["init", "doctor", "run", "generate", "filter", "train", "eval", "status", "chat"]
 
@@ -15,7 +15,7 @@ def all_errors(root: type[DistillError] = DistillError) -> list[type[DistillErro
     return [root, *(leaf for child in root.__subclasses__() for leaf in all_errors(child))]
 
 
-def test_distill_alone_shows_each_command_in_the_order_of_use(run_distill: Distill) -> None:
+def test_distill_alone_shows_each_command_in_the_order_of_use(run_distill: RunDistill) -> None:
     shown = run_distill()
     assert shown.returncode == 0
     assert re.findall(r"^  (\w+)  ", shown.stdout, re.MULTILINE) == COMMANDS
@@ -30,7 +30,7 @@ def test_each_command_has_one_line_that_fits_a_narrow_terminal() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_a_command_has_an_example(run_distill: Distill, command: str) -> None:
+def test_help_of_a_command_has_an_example(run_distill: RunDistill, command: str) -> None:
     shown = run_distill(command, "--help")
     assert shown.returncode == 0
     assert f"Example: distill {command}" in shown.stdout
@@ -47,14 +47,14 @@ def test_help_costs_little() -> None:
     assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 0.44
 
 
-def test_every_exit_code_is_documented(run_distill: Distill) -> None:
+def test_every_exit_code_is_documented(run_distill: RunDistill) -> None:
     assert {error.exit_code for error in all_errors()} <= set(EXIT_CODES)
     shown = run_distill("--help").stdout
     for code, meaning in EXIT_CODES.items():
         assert re.search(rf"^ *{code}  {re.escape(meaning)}$", shown, re.MULTILINE)
 
 
-def test_an_unknown_command_is_one_line_with_a_suggestion(run_distill: Distill) -> None:
+def test_an_unknown_command_is_one_line_with_a_suggestion(run_distill: RunDistill) -> None:
     shown = run_distill("trian", "x.toml")
     assert shown.returncode == 2
     assert shown.stderr == (
@@ -62,7 +62,7 @@ def test_an_unknown_command_is_one_line_with_a_suggestion(run_distill: Distill) 
     )
 
 
-def test_version_is_the_packages_version(run_distill: Distill) -> None:
+def test_version_is_the_packages_version(run_distill: RunDistill) -> None:
     from distill import __version__
 
     assert run_distill("--version").stdout == f"distill {__version__}\n"
