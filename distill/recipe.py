@@ -6,7 +6,7 @@ chosen, such as the teacher, is a union of sections that `kind` tells apart; a n
 class and one more member of its union.
 
 Values are checked strictly: text is never read as a number, nor a number as text. A relative path
-is taken from the folder that the reader names (`read_folder`), otherwise from the current one.
+starts at the folder that the reader names (`read_folder`), otherwise at the current one.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,9 @@ def _located(path: Path, info: ValidationInfo) -> Path:
     context = info.context or {}
     if str(path) in ("", "."):
         raise PydanticCustomError("path_empty", "names no file")
-    located: Path = context.get("folder", Path()) / path.expanduser()
+    located = path
+    if "folder" in context:
+        located = (context["folder"] / path.expanduser()).resolve()
     if context.get("must_exist") and not located.exists():
         raise PydanticCustomError("path_missing", "there is no {path}", {"path": str(located)})
     return located
