@@ -1,2 +1,99 @@
-def init() -> None:
-    """Write a commented recipe for a teacher and a student."""
+"""``distill init``: a commented recipe for a teacher and a student."""
+
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.console import note, say
+from distill.errors import RecipeError
+
+if TYPE_CHECKING:
+    from distill.recipe import Recipe
+
+_EMBEDDED = "embedded"
+
+
+def init(
+    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="The file to write.")] = Path(
+        "recipe.toml"
+    ),
+    *,
+    teacher: Annotated[
+        str,
+        typer.Option(metavar="TEACHER", help="'embedded', or a traces.jsonl to learn from again."),
+    ] = _EMBEDDED,
+    student: Annotated[
+        str, typer.Option(metavar="STUDENT", help="'embedded', or the folder of a base model.")
+    ] = _EMBEDDED,
+    prompts: Annotated[
+        str, typer.Option(metavar="PROMPTS", help="'embedded', or a JSONL, CSV or Parquet file.")
+    ] = _EMBEDDED,
+    eval_prompts: Annotated[
+        str, typer.Option(metavar="PROMPTS", help="The same, for the held-out prompts.")
+    ] = _EMBEDDED,
+) -> None:
+    """Write a commented recipe for a teacher and a student.
+
+    Every key stands in it with its meaning and its default. A file that exists is never changed.
+
+    Example: distill init my.toml --student models/Qwen2.5-1.5B --prompts train.jsonl
+    """
+    from cli.recipe_text import recipe_text
+
+    folder = path.resolve().parent
+    table = {
+        "name": _name_from(path),
+        "teacher": _choice(teacher, "replay", folder),
+        "prompts": _prompts(prompts, folder, {"split": "train", "count": 1200}),
+        "student": _choice(student, "local", folder),
+        "eval": {"prompts": _prompts(eval_prompts, folder, {"split": "eval", "count": 300})},
+    }
+    _write_new(path, recipe_text(_checked(table, path)))
+    say(f"wrote {path}")
+    note(f"next: look through it, then   distill run {shlex.quote(str(path))}")
+
+
+def _name_from(path: Path) -> str:
+    """A name for the run, which is a folder's name too."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._") or "run"
+
+
+def _choice(given: str, kind_of_path: str, folder: Path) -> dict[str, Any]:
+    if given == _EMBEDDED:
+        return {"kind": _EMBEDDED}
+    return {"kind": kind_of_path, "path": os.path.relpath(Path(given).expanduser(), folder)}
+
+
+def _prompts(given: str, folder: Path, embedded: dict[str, Any]) -> dict[str, Any]:
+    chosen = _choice(given, "file", folder)
+    return chosen | embedded if given == _EMBEDDED else chosen
+
+
+def _checked(table: dict[str, Any], path: Path) -> "Recipe":
+    """The recipe, with paths as they will stand in it."""
+    from pydantic import ValidationError
+
+    from distill.mistakes import find_mistakes
+    from distill.recipe import Recipe, read_folder
+
+    try:
+        Recipe.model_validate(table, context=read_folder(path.resolve().parent, must_exist=True))
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        lines = "".join(f"\n  {mistake}" for mistake in find_mistakes(error))
+        raise RecipeError(f"{path} was not written:{lines}") from None
+
+
+def _write_new(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise RecipeError(
+            f"{path} exists; nothing was changed", hint="name another file: distill init PATH"
+        ) from None
