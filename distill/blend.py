@@ -2,7 +2,7 @@
 
 Three variants of one training set, over the same prompts, so that only the traces differ:
 
-- ``student``: kept traces, whole; up to ``per_prompt`` of each prompt, chosen by the seed.
+- ``student``: kept traces, whole; of each prompt all, or ``per_prompt`` that the seed chooses.
 - ``answers_only``: the same traces with their reasoning taken away.
 - ``unfiltered``: as many traces of the same prompts, drawn by the seed from all that the teacher
   finished, right or wrong; then single traces are added or taken away until the tokens match
@@ -13,18 +13,18 @@ This module knows no files and no tokenizer: the caller counts tokens.
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
 from distill.errors import DataError
 from distill.reasoning import join_reasoning
+from distill.rules import TokenCounter
 from distill.types import Example, JudgedTrace, Message, Prompt, Trace
 
 Variant = Literal["student", "answers_only", "unfiltered"]
 VARIANTS: tuple[Variant, ...] = ("student", "answers_only", "unfiltered")
-TokenCounter = Callable[[str], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ def blend(
     kept: Iterable[JudgedTrace],
     traces: Iterable[JudgedTrace],
     *,
-    per_prompt: int,
     seed: int,
     count_tokens: TokenCounter,
+    per_prompt: int | None = None,
 ) -> Blend:
     """Make the examples of one variant.
 
@@ -61,9 +61,9 @@ def blend(
         prompts: The prompts that were sampled.
         kept: What the filter kept, the traces of a prompt next to each other.
         traces: Everything that was sampled, in the same order; read only for ``unfiltered``.
-        per_prompt: Traces of one prompt at most.
         seed: The same seed gives the same examples.
         count_tokens: Tokens of a text, by the student's tokenizer.
+        per_prompt: Traces of one prompt at most; ``None`` takes all that were kept.
 
     Raises:
         DataError: If a trace belongs to no prompt.
@@ -121,10 +121,13 @@ def _groups(judged: Iterable[JudgedTrace]) -> Iterator[list[Trace]]:
         yield [one.trace for one in group]
 
 
-def _draw(group: Sequence[Trace], count: int, seed: int, purpose: str) -> list[Trace]:
+def _draw(group: Sequence[Trace], count: int | None, seed: int, purpose: str) -> list[Trace]:
     """Up to ``count`` traces of one prompt, in their order; independent of all other prompts."""
-    rng = random.Random(f"{seed}/{purpose}/{group[0].prompt_id}")
-    places = rng.sample(range(len(group)), min(count, len(group)))
+    if count is None or count >= len(group):
+        return list(group)
+    places = random.Random(f"{seed}/{purpose}/{group[0].prompt_id}").sample(
+        range(len(group)), count
+    )
     return [group[place] for place in sorted(places)]
 
 

@@ -47,7 +47,7 @@ TRACES = _sampled()
 KEPT = [judged for judged in TRACES if _is_kept(judged)]
 
 
-def _blend(variant: Variant, *, per_prompt: int = 2, seed: int = 7) -> Blend:
+def _blend(variant: Variant, *, per_prompt: int | None = 2, seed: int = 7) -> Blend:
     return blend(
         variant,
         PROMPTS,
@@ -84,9 +84,9 @@ def test_an_example_trains_the_assistant_turn_and_nothing_else() -> None:
 
 def test_no_prompt_gives_more_traces_than_asked_and_none_is_lost() -> None:
     available = Counter(judged.trace.prompt_id for judged in KEPT)
-    for per_prompt in (1, 2, 9):
+    for per_prompt in (1, 2, 9, None):
         chosen = Counter(_prompt_ids(_blend("student", per_prompt=per_prompt)))
-        assert chosen == {name: min(count, per_prompt) for name, count in available.items()}
+        assert chosen == {name: min(count, per_prompt or 9) for name, count in available.items()}
 
 
 def test_answers_only_has_the_same_examples_without_reasoning() -> None:
