@@ -116,7 +116,7 @@ def generate(
             max_failed_share=section.max_failed_share,
             on_progress=on_progress,
         )
-    counts = _count(read_traces(journal_path, prompts), needs_reasoning, needs_box)
+    counts = _count(read_traces(journal_path, prompts, section.samples), needs_reasoning, needs_box)
     kinds = _by_kind(prompts, counts)
     return GenerateReport(
         model=completer.model,

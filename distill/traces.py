@@ -109,10 +109,17 @@ def key_of(judged: JudgedTrace, ranks: Mapping[str, int], place: str) -> SampleK
     return SampleKey(judged.trace.sample_index, rank)
 
 
-def read_traces(path: Path, prompts: Sequence[Prompt]) -> Iterator[JudgedTrace]:
+def read_traces(
+    path: Path, prompts: Sequence[Prompt], samples: int | None = None
+) -> Iterator[JudgedTrace]:
     """The traces of a journal by rank of their prompt, then by sample; one is held at a time.
 
     Of two records about one sample the later counts: a failed sample was asked again.
+
+    Args:
+        path: The journal.
+        prompts: What was sampled.
+        samples: Only the first so many samples of each prompt; ``None`` gives all.
 
     Raises:
         DataError: If the file is missing or a record broken, or a trace belongs to no prompt.
@@ -122,7 +129,9 @@ def read_traces(path: Path, prompts: Sequence[Prompt]) -> Iterator[JudgedTrace]:
     for line, record in enumerate(read_journal(path)):
         if line:  # the first is the header
             place = f"{path}:{line + 1}"
-            lines[key_of(trace_from(record, place), ranks, place)] = line
+            key = key_of(trace_from(record, place), ranks, place)
+            if samples is None or key.sample_index < samples:
+                lines[key] = line
     offsets = _line_offsets(path)
     with path.open("rb") as file:
         for key in sorted(lines, key=lambda key: (key.rank, key.sample_index)):
