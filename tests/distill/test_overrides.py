@@ -136,9 +136,10 @@ def test_all_mistakes_are_named_at_once_each_with_what_is_allowed(load: Load) ->
         ("[eval]\ncontrols = 1", "eval.controls: found 1; must be true or false"),
         (
             '[eval]\nmodels = ["base", "studnet"]',
-            "eval.models[1]: found 'studnet'"
-            "; must be one of 'base', 'student', 'teacher'"
-            "; did you mean 'student'?",
+            (
+                "eval.models[1]: found 'studnet'; must be one of 'base', 'student', 'teacher'"
+                "; did you mean 'student'?"
+            ),
         ),
         (
             "[generate]\nuntil_correct = 0",
