@@ -110,6 +110,23 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def files_of(path: Path) -> list[Path]:
+    """All files of a folder and of those in it, in the order of their names; a file is its own."""
+    return (
+        sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else [path]
+    )
+
+
+def sync_files(path: Path) -> None:
+    """Make a file, or a folder with all that is in it, durable; raises ``OSError``."""
+    for file in files_of(path):
+        with file.open("rb") as readable:
+            os.fsync(readable.fileno())
+    folders = [path, *path.rglob("*"), path.parent]
+    for folder in filter(Path.is_dir, folders):
+        sync_folder(folder)
+
+
 def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex; raises ``OSError``."""
     with path.open("rb") as file:

@@ -1,0 +1,142 @@
+"""What lies where in a run folder, and which stage each key of a recipe matters to.
+
+recipe.json  manifest.json       what was asked, what was done
+prompts/train.jsonl traces.jsonl                           generate
+kept.jsonl  dropped.jsonl                                  filter
+examples/  student/  checkpoints/                          train
+prompts/eval.jsonl  controls/  eval/                       eval
+superseded/1/ ...                what `--restart-from` put aside
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+Stage = Literal["generate", "filter", "train", "eval"]
+STAGES: Final[tuple[Stage, ...]] = ("generate", "filter", "train", "eval")
+
+# Files and folders that a stage makes, whether it is finished or not.
+MADE_BY: Final[Mapping[Stage, tuple[str, ...]]] = {
+    "generate": ("prompts/train.jsonl", "traces.jsonl"),
+    "filter": ("kept.jsonl", "dropped.jsonl"),
+    "train": ("examples", "student", "checkpoints"),
+    "eval": ("prompts/eval.jsonl", "controls", "eval"),
+}
+
+_FIRST_STAGE: Final[Mapping[str, Stage]] = {
+    "seed": "generate",
+    "teacher": "generate",
+    "prompts": "generate",
+    "generate": "generate",
+    "filter": "filter",
+    "student": "train",
+    "train": "train",
+    "eval": "eval",
+}
+# They name a run, stop it or let it be resumed; its results are the same.
+_WITHOUT_EFFECT: Final = frozenset(
+    {
+        "name",
+        "generate.max_failed_share",
+        "filter.max_dropped_share",
+        "train.checkpoint_every_steps",
+        "eval.max_failed_share",
+    }
+)
+
+
+def first_stage(key: str) -> Stage | None:
+    """The first stage whose results a recipe's key changes; ``None`` if there is none.
+
+    Example:
+        >>> first_stage("student.path"), first_stage("name")
+        ('train', None)
+    """
+    return None if key in _WITHOUT_EFFECT else _FIRST_STAGE[key.partition(".")[0]]
+
+
+def stages_from(stage: Stage) -> tuple[Stage, ...]:
+    """A stage and those after it."""
+    return STAGES[STAGES.index(stage) :]
+
+
+def maker_of(relative: str) -> Stage | None:
+    """The stage that makes a path of the run folder.
+
+    Example:
+        >>> maker_of("examples/student.jsonl")
+        'train'
+    """
+    for stage, made in MADE_BY.items():
+        if any(relative == path or relative.startswith(f"{path}/") for path in made):
+            return stage
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class RunLayout:
+    """The paths of one run folder."""
+
+    root: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.root / "recipe.json"
+
+    @property
+    def manifest(self) -> Path:
+        """What was done, with which versions, and hashes of what came of it."""
+        return self.root / "manifest.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that writes to the folder."""
+        return self.root / "run.lock"
+
+    @property
+    def train_prompts(self) -> Path:
+        """What the teacher was asked."""
+        return self.root / "prompts" / "train.jsonl"
+
+    @property
+    def eval_prompts(self) -> Path:
+        """The held-out prompts."""
+        return self.root / "prompts" / "eval.jsonl"
+
+    @property
+    def traces(self) -> Path:
+        """Journal of the teacher's judged traces."""
+        return self.root / "traces.jsonl"
+
+    @property
+    def kept(self) -> Path:
+        """Traces that the filter kept."""
+        return self.root / "kept.jsonl"
+
+    @property
+    def dropped(self) -> Path:
+        """Traces that it dropped, each with its reason."""
+        return self.root / "dropped.jsonl"
+
+    def examples(self, variant: str) -> Path:
+        """Examples that one variant of the student is trained on."""
+        return self.root / "examples" / f"{variant}.jsonl"
+
+    def model(self, variant: str) -> Path:
+        """Folder of a trained model: the student, or one of the controls beside it."""
+        return self.root / "student" if variant == "student" else self.root / "controls" / variant
+
+    def checkpoints(self, variant: str) -> Path:
+        """Folder of the trainer's checkpoints, gone when the training is finished."""
+        return self.root / "checkpoints" / variant
+
+    def judged(self, model: str) -> Path:
+        """Journal of the judged traces of an evaluated model, such as ``"base"``."""
+        return self.root / "eval" / f"{model}.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """Figures of the evaluation."""
+        return self.root / "eval" / "report.json"
