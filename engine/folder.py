@@ -7,6 +7,7 @@ template. Code from a folder is never run and pickled weights are never read.
 import hashlib
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
@@ -37,11 +39,19 @@ _HASHED_TEMPLATE = "chat_template.jinja"
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A causal language model with its tokenizer, and where they came from."""
+    """A causal language model with its tokenizer, and where they came from.
+
+    Attributes:
+        model: In evaluation mode.
+        tokenizer: Its tokenizer.
+        folder: Where both were read.
+        stored_dtype: Precision of the weights in the folder.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     folder: Path
+    stored_dtype: torch.dtype
 
 
 def load_folder(
@@ -60,6 +70,7 @@ def load_folder(
     check_folder(folder)
     try:
         with quiet_transformers():
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
@@ -81,7 +92,8 @@ def load_folder(
             f"{folder}: the weights lack {len(missing)} tensors, such as {missing[0]}",
             hint="copy the folder again, whole",
         )
-    return LoadedModel(model.to(device).eval(), tokenizer, folder)
+    stored_dtype = config.dtype or torch.float32
+    return LoadedModel(model.to(device).eval(), tokenizer, folder, stored_dtype)
 
 
 def check_folder(folder: Path) -> None:
@@ -121,17 +133,20 @@ def folder_fingerprint(folder: Path) -> str:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' warnings and progress bars off the terminal."""
+    """Keep transformers' and peft's warnings and progress bars off the terminal."""
     verbosity = transformers_logging.get_verbosity()
     had_bar = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            # peft still asks models for names that transformers has deprecated
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         transformers_logging.set_verbosity(verbosity)
         if had_bar:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+            transformers_logging.enable_progress_bar()
 
 
 def _weight_files(folder: Path) -> list[str]:

@@ -203,4 +203,5 @@ def with_turn_end(
     config.eos_token_id = unique[0] if len(unique) == 1 else unique or None
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id
+    config._from_model_config = False  # or transformers derives it anew from the model's config
     return config

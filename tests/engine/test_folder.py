@@ -1,3 +1,4 @@
+import copy
 import json
 from pathlib import Path
 
@@ -23,8 +24,18 @@ def test_loaded_model_has_the_saved_weights(folder: Path, random_model: PreTrain
     loaded = load_folder(folder)
     assert not loaded.model.training
     assert loaded.tokenizer.chat_template
+    assert loaded.stored_dtype == torch.float32
     for name, weight in random_model.state_dict().items():
         assert torch.equal(loaded.model.state_dict()[name], weight)
+
+
+def test_stored_precision_is_told_and_converted(
+    folder: Path, random_model: PreTrainedModel
+) -> None:
+    copy.deepcopy(random_model).to(torch.bfloat16).save_pretrained(folder)
+    loaded = load_folder(folder)
+    assert loaded.stored_dtype == torch.bfloat16
+    assert loaded.model.dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])

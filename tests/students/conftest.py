@@ -1,7 +1,6 @@
 """A tiny random student with a real tokenizer, as a folder that any part can load."""
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from transformers import (
 )
 
 from distill.types import Example, Message
+from engine.folder import quiet_transformers
 
 TEMPLATE = (
     "{% for m in messages %}{{ '<|' + m.role + '|>' }}"
@@ -25,6 +25,12 @@ TEMPLATE = (
     "{{ m.content + '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Tiny matrices are slower with several threads, by far where cores are busy."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -92,19 +98,16 @@ def tiny_qwen2(
 
 
 def save_student(architecture: str, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:
-    make_model(architecture, len(tokenizer)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with quiet_transformers():
+        make_model(architecture, len(tokenizer)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def examples() -> list[Example]:
-    return list(make_examples(24))
-
-
-def make_examples(n: int) -> Iterator[Example]:
-    for number in range(n):
-        yield Example(
+    return [
+        Example(
             f"p{number}",
             (
                 Message("user", f"{number} + {number}?"),
@@ -116,3 +119,5 @@ def make_examples(n: int) -> Iterator[Example]:
                 ),
             ),
         )
+        for number in range(24)
+    ]
