@@ -190,7 +190,7 @@ def test_only_what_a_stage_makes_can_be_its_output(tmp_path: Path) -> None:
         run.paths.kept.write_text("")
         for output in (run.paths.kept, run.paths.traces, tmp_path / "x"):
             with pytest.raises(
-                ValueError, match="not what stage generate makes|not in the subpath"
+                ValueError, match=r"not what stage generate makes|not in the subpath"
             ):
                 stage.finish([output], {}, seconds=0)
         run.paths.traces.write_text("")
