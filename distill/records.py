@@ -9,7 +9,7 @@ This module knows no files; the caller says where a record comes from.
 
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -18,6 +18,7 @@ from distill.errors import DataError
 
 Record = dict[str, Any]
 T = TypeVar("T")
+_Reader = Callable[[object], object]
 
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 _FOUND_LENGTH = 60
@@ -46,7 +47,25 @@ def from_record(kind: type[T], record: object, place: str) -> T:
     Raises:
         DataError: If a field is unknown, missing or of another type.
     """
-    return cast("T", _dataclass_from(kind, record, place, path=""))
+    hint: type = kind
+    try:
+        return cast("T", _reader(hint)(record))
+    except _Mismatch as mismatch:
+        path = "".join(reversed(mismatch.path)).removeprefix(".") or "the record"
+        raise DataError(f"{place}: {mismatch.before}{path}{mismatch.after}") from None
+
+
+class _Mismatch(Exception):  # noqa: N818 - never leaves this module
+    """A value that does not fit; ``path`` grows from the inside on its way out.
+
+    ``before`` and ``after`` are what to say around the path.
+    """
+
+    def __init__(self, after: str, *, before: str = "", path: Sequence[str] = ()) -> None:
+        super().__init__(before, after)
+        self.before = before
+        self.after = after
+        self.path = list(path)
 
 
 def _to_json(value: object) -> object:
@@ -66,56 +85,90 @@ def _field_types(kind: type) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in fields(kind)}
 
 
-def _dataclass_from(kind: type, record: object, place: str, path: str) -> object:
-    if not isinstance(record, dict):
-        raise DataError(f"{place}: {path or 'the record'} must be an object, not {_found(record)}")
-    hints = _field_types(kind)
-    prefix = f"{path}." if path else ""
-    if unknown := [name for name in record if name not in hints]:
-        raise DataError(f"{place}: unknown field {prefix}{unknown[0]}; known: {', '.join(hints)}")
-    if missing := [name for name in hints if name not in record]:
-        raise DataError(f"{place}: field {prefix}{missing[0]} is missing")
-    return kind(
-        **{
-            name: _value_from(hint, record[name], place, f"{prefix}{name}")
-            for name, hint in hints.items()
-        }
-    )
-
-
-def _value_from(hint: Any, value: object, place: str, path: str) -> object:  # noqa: ANN401 - any type form
-    """Check one value against its type; returns it, with dataclasses and tuples built."""
-    origin = get_origin(hint)
+@cache
+def _reader(hint: Any) -> _Reader:  # noqa: ANN401 - any form of type
+    """What checks a value against a type and builds what the type says; made once per type."""
+    origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        if value is None and type(None) in get_args(hint):
-            return None
-        (hint,) = (part for part in get_args(hint) if part is not type(None))
-        return _value_from(hint, value, place, path)
+        (inner,) = (part for part in arguments if part is not type(None))
+        read_inner = _reader(inner)
+        return lambda value: None if value is None else read_inner(value)
     if origin is Literal:
-        if not isinstance(value, str) or value not in get_args(hint):
-            allowed = ", ".join(map(repr, get_args(hint)))
-            raise DataError(f"{place}: {path} must be one of {allowed}, not {_found(value)}")
-        return value
+        return _choice_reader(arguments)
     if origin is tuple:
-        if not isinstance(value, list):
-            raise DataError(f"{place}: {path} must be a list, not {_found(value)}")
-        (item_hint, _) = get_args(hint)  # only tuple[X, ...]
-        return tuple(
-            _value_from(item_hint, item, place, f"{path}[{index}]")
-            for index, item in enumerate(value)
-        )
+        return _tuple_reader(_reader(arguments[0]))  # only tuple[X, ...]
     if is_dataclass(hint):
-        return _dataclass_from(cast("type", hint), value, place, path)
-    return _plain_from(hint, value, place, path)
+        return _dataclass_reader(cast("type", hint))
+    return _plain_reader(hint)
 
 
-def _plain_from(hint: type, value: object, place: str, path: str) -> object:
-    """Check text, numbers and booleans; a whole number passes as a number, a boolean never."""
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is not hint or (isinstance(value, float) and not math.isfinite(value)):
-        raise DataError(f"{place}: {path} must be {_NAMES[hint]}, not {_found(value)}")
-    return value
+def _dataclass_reader(kind: type) -> _Reader:
+    readers = {name: _reader(hint) for name, hint in _field_types(kind).items()}
+
+    def read(record: object) -> object:
+        if not isinstance(record, dict):
+            raise _Mismatch(f" must be an object, not {_found(record)}")
+        if record.keys() != readers.keys():
+            raise _wrong_fields(record, readers)
+        values = {}
+        for name, read_field in readers.items():
+            try:
+                values[name] = read_field(record[name])
+            except _Mismatch as mismatch:
+                mismatch.path.append(f".{name}")
+                raise
+        return kind(**values)
+
+    return read
+
+
+def _wrong_fields(record: Record, known: Mapping[str, object]) -> _Mismatch:
+    missing = [name for name in known if name not in record]
+    unknown = [name for name in record if name not in known]
+    if unknown:
+        after = f"; known: {', '.join(known)}"
+        return _Mismatch(after, before="unknown field ", path=[f".{unknown[0]}"])
+    return _Mismatch(" is missing", before="field ", path=[f".{missing[0]}"])
+
+
+def _tuple_reader(read_item: _Reader) -> _Reader:
+    def read(value: object) -> object:
+        if not isinstance(value, list):
+            raise _Mismatch(f" must be a list, not {_found(value)}")
+        items = []
+        for index, item in enumerate(value):
+            try:
+                items.append(read_item(item))
+            except _Mismatch as mismatch:
+                mismatch.path.append(f"[{index}]")
+                raise
+        return tuple(items)
+
+    return read
+
+
+def _choice_reader(choices: tuple[object, ...]) -> _Reader:
+    allowed = ", ".join(map(repr, choices))
+
+    def read(value: object) -> object:
+        if not isinstance(value, str) or value not in choices:
+            raise _Mismatch(f" must be one of {allowed}, not {_found(value)}")
+        return value
+
+    return read
+
+
+def _plain_reader(hint: type) -> _Reader:
+    """Text, numbers and booleans; a whole number passes as a number, a boolean never."""
+
+    def read(value: object) -> object:
+        if type(value) is hint and (hint is not float or math.isfinite(cast("float", value))):
+            return value
+        if hint is float and type(value) is int:
+            return float(value)
+        raise _Mismatch(f" must be {_NAMES[hint]}, not {_found(value)}")
+
+    return read
 
 
 def _found(value: object) -> str:
