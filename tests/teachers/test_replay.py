@@ -1,5 +1,7 @@
 """A recording gives back what was recorded, and says what was not."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,3 +139,13 @@ def test_a_file_without_traces_is_refused(tmp_path: Path) -> None:
     other.write_text('{"a": 1}\n{"b": 2}\n')
     with pytest.raises(DataError, match=r"other\.jsonl:1: the record is broken"):
         ReplayTeacher(other)
+
+
+def test_a_replay_never_waits_for_torch(recording: Path, repository: Path) -> None:
+    code = (
+        "import sys, pathlib, teachers; from distill.recipe import ReplayTeacher;"
+        "teachers.build(ReplayTeacher(path=pathlib.Path(sys.argv[1])), batch_size=1);"
+        "sys.exit('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(recording)]
+    assert subprocess.run(command, cwd=repository, check=False).returncode == 0
