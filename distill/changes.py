@@ -1,5 +1,6 @@
 """What differs between two recipes, and from which stage on it matters."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ def find_changes(old: Recipe, new: Recipe) -> list[Change]:
 
 
 def compare(old: Mapping[str, object], new: Mapping[str, object]) -> list[Change]:
-    """What differs between two trees of values, whatever they are.
+    """What differs between two trees of JSON values and paths.
 
     Example:
         >>> [str(change) for change in compare({"a": {"b": 1}}, {"a": {"b": 2}})]
@@ -73,8 +74,7 @@ def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, str]:
         key = f"{prefix}{name}"
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{key}.")
-        elif isinstance(value, Path):
-            flat[key] = str(value.resolve())
-        else:
-            flat[key] = repr(list(value) if isinstance(value, tuple) else value)
+        elif value is not None:
+            absolute = str(value.resolve()) if isinstance(value, Path) else value
+            flat[key] = json.dumps(absolute, ensure_ascii=False)
     return flat

@@ -286,12 +286,18 @@ class StageRun:
 
 def _refuse_other(name: Stage, record: StageRecord, wanted: StageRecord) -> None:
     """Raise when a stage depends on something else than it did when it was begun."""
-    changes = compare(record.settings, wanted.settings) + compare(record.inputs, wanted.inputs)
+    changes = compare(record.settings, wanted.settings)
+    changes += compare(_short(record.inputs), _short(wanted.inputs))
     if changes:
         raise RunDirError(
             f"stage '{name}' was begun with other inputs or settings:{listed(changes)}",
             hint=f"To put what it made aside and begin again: --restart-from {name}; {_ELSEWHERE}",
         )
+
+
+def _short(hashes: Mapping[str, str]) -> dict[str, str]:
+    """Enough of each hash for people to tell two apart."""
+    return {path: f"sha256 {value[:12]}" for path, value in hashes.items()}
 
 
 def _next_folder(folder: Path) -> Path:

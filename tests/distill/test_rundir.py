@@ -138,7 +138,7 @@ def test_a_stage_begun_with_other_settings_is_refused(tmp_path: Path) -> None:
     with RunDir.open(tmp_path / "run", RECIPE) as run:
         run.stage("generate", settings={"teacher": "a", "kinds": ("x",)})
         run.stage("generate", settings={"teacher": "a", "kinds": ("x",)})
-        with pytest.raises(RunDirError, match="teacher: 'a' -> 'b'") as found:
+        with pytest.raises(RunDirError, match='teacher: "a" -> "b"') as found:
             run.stage("generate", settings={"teacher": "b", "kinds": ("x",)})
     assert "--restart-from generate" in found.value.hint
 
@@ -149,7 +149,7 @@ def test_a_stage_begun_with_another_prompt_file_is_refused(tmp_path: Path) -> No
     with RunDir.open(tmp_path / "run", RECIPE) as run:
         run.stage("generate", inputs=[prompts])
         prompts.write_text("2")
-        with pytest.raises(RunDirError, match=r"\.\./mine\.jsonl: "):
+        with pytest.raises(RunDirError, match=r'\.\./mine\.jsonl: "sha256 '):
             run.stage("generate", inputs=[prompts])
 
 
@@ -278,6 +278,14 @@ def test_a_change_that_only_stops_or_names_a_run_is_taken(finished: Path) -> Non
     )
     assert finished_stages(finished, other) == list(STAGES)
     assert read_run(finished).recipe == other
+
+
+def test_values_are_shown_as_a_recipe_writes_them(finished: Path) -> None:
+    other = make_recipe(eval=EVAL | {"controls": True, "models": ["base"]})
+    with pytest.raises(RunDirError) as found:
+        RunDir.open(finished, other)
+    assert 'eval.models: ["base", "student", "teacher"] -> ["base"]' in found.value.problem
+    assert "eval.controls: false -> true" in found.value.problem
 
 
 def test_another_evaluation_restarts_from_eval(finished: Path) -> None:
