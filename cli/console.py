@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, Literal
 
 Style = Literal["bold", "dim", "red", "green", "yellow", "cyan"]
@@ -32,6 +33,11 @@ def paint(text: str, style: Style, stream: IO[str] | None = None) -> str:
     if os.environ.get("NO_COLOR") or not is_terminal(stream or sys.stdout):
         return text
     return f"\x1b[{_CODES[style]}m{text}\x1b[0m"
+
+
+def paint_note(text: str, style: Style) -> str:
+    """The same for what `note` prints."""
+    return paint(text, style, sys.stderr)
 
 
 def say(text: str = "") -> None:
@@ -113,6 +119,12 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes_left} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def shown_path(path: Path) -> str:
+    """A path as the user would type it: relative, where it lies below the current folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _visible(text: str) -> int:

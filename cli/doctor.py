@@ -44,7 +44,7 @@ class Finding:
 
 
 def doctor(*, as_json: AsJson = False) -> None:
-    """Look at this machine: versions, GPU, memory, disk, model hub, shadowed packages.
+    """Look at this machine: versions, GPU, memory, disk, shadowed packages.
 
     Nothing is changed and nothing is sent anywhere. Exits with 8 if something is in the way.
 

@@ -15,14 +15,10 @@ from typer.exceptions import TyperException
 from cli.chat import chat
 from cli.console import columns, note, paint, say
 from cli.doctor import doctor
-from cli.eval import eval_stage
 from cli.failures import EXIT_CODES, INTERRUPTED, report_failure, report_interruption
-from cli.filter import filter_stage
-from cli.generate import generate
 from cli.init import init
-from cli.run import run
+from cli.job import JOBS, job_command
 from cli.status import status
-from cli.train import train
 from distill import __version__
 
 _SET_UP, _JOB, _LOOK = "Set up", "The job", "Look at it"
@@ -42,11 +38,8 @@ app = typer.Typer(
 )
 app.command("init", rich_help_panel=_SET_UP)(init)
 app.command("doctor", rich_help_panel=_SET_UP)(doctor)
-app.command("run", rich_help_panel=_JOB)(run)
-app.command("generate", rich_help_panel=_JOB)(generate)
-app.command("filter", rich_help_panel=_JOB)(filter_stage)
-app.command("train", rich_help_panel=_JOB)(train)
-app.command("eval", rich_help_panel=_JOB)(eval_stage)
+for _name in JOBS:
+    app.command(_name, rich_help_panel=_JOB)(job_command(_name))
 app.command("status", rich_help_panel=_LOOK)(status)
 app.command("chat", rich_help_panel=_LOOK)(chat)
 

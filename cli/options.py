@@ -1,23 +1,19 @@
 """The arguments and options that several commands share, declared once."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class Stage(StrEnum):
-    """The stages of a run, in their order."""
-
-    GENERATE = "generate"
-    FILTER = "filter"
-    TRAIN = "train"
-    EVAL = "eval"
-
+from distill.layout import Stage
 
 RecipeFile = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A recipe (TOML), or the folder of a run that shall go on.",
+        show_default=False,
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,

@@ -70,14 +70,17 @@ class _Lines:
 
     paces: dict[str, Pace] = field(default_factory=dict)
     printed: dict[str, float] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
         pace = self.paces.setdefault(progress.stage, Pace(now))
         is_last = progress.total > 0 and progress.done >= progress.total
         since = now - self.printed.get(progress.stage, float("-inf"))
-        if since < _LINE_SECONDS and not is_last:
+        if progress.stage in self.ended or (since < _LINE_SECONDS and not is_last):
             return
+        if is_last:
+            self.ended.add(progress.stage)
         self.printed[progress.stage] = now
         left = "" if is_last else f"  {clock(pace.seconds_left(progress, now))} left"
         line = f"{progress.stage:<12} {progress.done:,}/{progress.total:,}{left}"
@@ -98,6 +101,7 @@ def _live_bars() -> Iterator[Report]:
         TextColumn("[dim]{task.fields[figures]}[/dim]"),
         console=Console(stderr=True),
         refresh_per_second=4,
+        transient=True,
     )
     tasks: dict[str, tuple[TaskID, Pace]] = {}
 

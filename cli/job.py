@@ -1,0 +1,160 @@
+"""``distill run`` and the four stages as commands of their own: one signature, declared once."""
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cli.console import note, say_json
+from cli.options import AsJson, Controls, DryRun, Overrides, RecipeFile, RestartFrom, RunFolder
+from distill.layout import STAGES, Stage
+
+if TYPE_CHECKING:
+    from distill.manifest import RunManifest
+    from distill.recipe import Recipe
+
+JobName = Literal["run"] | Stage
+JOBS: tuple[JobName, ...] = ("run", *STAGES)
+_DOCS: dict[JobName, str] = {
+    "run": """Do the whole job: generate, filter, train, eval.
+
+    A run that was stopped goes on where it was; what is finished is passed over.
+
+    Example: distill run recipes/quickstart.toml --set train.epochs=2 --run-dir runs/short
+    """,
+    "generate": """Sample the teacher on every prompt and verify each trace.
+
+    Example: distill generate recipes/quickstart.toml --set generate.samples=8
+    """,
+    "filter": """Keep what is right and whole; every drop has its reason.
+
+    Example: distill filter recipes/quickstart.toml
+    """,
+    "train": """Fine-tune the student on the kept traces.
+
+    Example: distill train recipes/quickstart.toml --set train.method=lora
+    """,
+    "eval": """Put base, student and teacher on held-out prompts.
+
+    Example: distill eval recipes/quickstart.toml --controls
+    """,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the user asked for.
+
+    Attributes:
+        source: A recipe, or the folder of a run that shall go on.
+        overrides: Each ``"key=value"``.
+        run_dir: Where to; ``None`` for ``runs/`` and the recipe's name.
+        controls: Whether to switch the controls on.
+        stages: Which ones, in order.
+        restart_from: The first stage whose results are put aside.
+    """
+
+    source: Path
+    overrides: Sequence[str]
+    run_dir: Path | None
+    controls: bool
+    stages: Sequence[Stage]
+    restart_from: Stage | None
+
+    def command(self, name: str) -> str:
+        """Another command about the same run, to be shown."""
+        words = ["distill", name, str(self.source)]
+        for override in self.overrides:
+            words += ["--set", override]
+        if self.run_dir is not None:
+            words += ["--run-dir", str(self.run_dir)]
+        words += ["--controls"] if self.controls else []
+        return shlex.join(words)
+
+
+def job_command(name: JobName) -> Callable[..., None]:
+    """The command function of ``run`` or of one stage."""
+    stages = STAGES if name == "run" else (name,)
+
+    def command(
+        recipe: RecipeFile,
+        *,
+        overrides: Overrides = None,
+        run_dir: RunFolder = None,
+        controls: Controls = False,
+        restart_from: RestartFrom = None,
+        dry_run: DryRun = False,
+        as_json: AsJson = False,
+    ) -> None:
+        order = Order(recipe, overrides or (), run_dir, controls, stages, restart_from)
+        if dry_run:
+            _show_plan(order, as_json=as_json)
+        else:
+            _carry_out(order, as_json=as_json)
+
+    command.__doc__ = _DOCS[name]
+    return command
+
+
+def _recipe_and_folder(order: Order) -> tuple["Recipe", Path]:
+    """What is run and where: a new run or an old one by its recipe, or an old one by its folder."""
+    from distill.errors import RecipeError
+    from distill.overrides import load_recipe
+    from distill.stored_run import read_run
+
+    if not (order.source / "manifest.json").is_file():
+        controls = ["eval.controls=true"] if order.controls else []
+        recipe = load_recipe(order.source, [*order.overrides, *controls])
+        return recipe, order.run_dir or Path("runs") / recipe.name
+    if order.overrides or order.run_dir is not None:
+        raise RecipeError(
+            f"{order.source} is the folder of a run, which has its recipe and its place",
+            hint="to change either, give the recipe file instead of the folder",
+        )
+    recipe = read_run(order.source).recipe
+    if order.controls:
+        evaluation = recipe.eval.model_copy(update={"controls": True})
+        recipe = recipe.model_copy(update={"eval": evaluation})
+    return recipe, order.source
+
+
+def _show_plan(order: Order, *, as_json: bool) -> None:
+    from cli.outcome import plan_json, say_plan
+
+    recipe, folder = _recipe_and_folder(order)
+    manifest = _stored_manifest(folder)
+    if as_json:
+        say_json(plan_json(recipe, folder, manifest, order.stages))
+    else:
+        say_plan(recipe, folder, manifest, order.stages)
+
+
+def _carry_out(order: Order, *, as_json: bool) -> None:
+    from cli.outcome import note_intent, note_outcome, outcome_json, say_outcome
+    from cli.pipeline import Job, refuse_unready, run_stage
+    from cli.progress import show_progress
+    from distill.rundir import RunDir
+
+    recipe, folder = _recipe_and_folder(order)
+    refuse_unready(_stored_manifest(folder), order.stages[0], order.command)
+    outcomes = []
+    with RunDir.open(folder, recipe, restart_from=order.restart_from) as run:
+        for stage in order.stages:
+            note_intent(stage, recipe)
+            with show_progress() as report:
+                outcome = run_stage(Job(run, report), stage)
+            note_outcome(outcome)
+            outcomes.append(outcome)
+        manifest = run.manifest
+    if as_json:
+        say_json(outcome_json(folder, recipe, outcomes))
+    else:
+        note()
+        say_outcome(folder, outcomes, manifest, order.command)
+
+
+def _stored_manifest(folder: Path) -> "RunManifest | None":
+    from distill.stored_run import read_run
+
+    return read_run(folder).manifest if (folder / "manifest.json").is_file() else None

@@ -1,0 +1,173 @@
+"""What a job says: what it is about to do, how each stage ended, and the figures at the end."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from textwrap import indent
+from typing import Any
+
+from cli.console import columns, duration, note, paint_note, say, shown_path
+from cli.figures import Summary, eval_text, funnel_text, stage_line
+from cli.pipeline import StageOutcome, next_stage
+from distill.layout import STAGES, RunLayout, Stage
+from distill.manifest import RunManifest
+from distill.recipe import EmbeddedPrompts, FilePrompts, LocalStudent, Recipe, ReplayTeacher
+
+Commander = Callable[[str], str]
+"""Gives the command of that name about the same run, to be shown."""
+
+
+def note_intent(stage: Stage, recipe: Recipe) -> None:
+    """Say what a stage is about to do."""
+    note(f"{paint_note(f'{stage:<9}', 'bold')} {intent(stage, recipe)}")
+
+
+def note_outcome(outcome: StageOutcome) -> None:
+    """Say how a stage ended."""
+    line = stage_line(outcome.stage, outcome.summary)
+    if outcome.was_done:
+        note(f"  {paint_note('✓', 'green')} already done: {line}")
+    else:
+        note(f"  {paint_note('✓', 'green')} {line} ({duration(outcome.seconds)})")
+
+
+def intent(stage: Stage, recipe: Recipe) -> str:
+    """What a stage does with this recipe, in one line."""
+    if stage == "generate":
+        section = recipe.generate
+        many = f"{section.samples} traces for each"
+        if section.until_correct is not None:
+            many = (
+                f"up to {section.samples} traces, until {section.until_correct} are right, for each"
+            )
+        return f"{many} of {_prompts_text(recipe.prompts)}, from {_teacher_text(recipe)}"
+    if stage == "filter":
+        kept = {"only": "right and whole", "prefer": "whole, right where there is one"}
+        return f"keep traces that are {kept.get(recipe.filter.correct, 'whole')}"
+    if stage == "train":
+        section_ = recipe.train
+        how = "all weights" if section_.method == "full" else f"LoRA of rank {section_.lora.r}"
+        return f"{_student_text(recipe)}, {how}, {section_.epochs} epochs"
+    controls = " and the controls" if recipe.eval.controls else ""
+    models = ", ".join(recipe.eval.models) + controls
+    prompts = _prompts_text(recipe.eval.prompts)
+    return f"{models} on {prompts}, {recipe.eval.samples} completions each"
+
+
+def say_outcome(
+    folder: Path, outcomes: Sequence[StageOutcome], manifest: RunManifest, command: Commander
+) -> None:
+    """The figures of what was done, where it lies, and what to do next."""
+    for outcome in outcomes:
+        if text := _result_text(outcome.stage, outcome.summary):
+            say(f"{text}\n")
+    say(f"In {folder}")
+    say(columns(_places(folder, manifest)))
+    say("\nNext")
+    say(columns([(line, why) for line, why in next_commands(folder, manifest, command)]))
+
+
+def outcome_json(folder: Path, recipe: Recipe, outcomes: Sequence[StageOutcome]) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "run": str(folder),
+        "recipe": recipe.name,
+        "stages": {
+            outcome.stage: {
+                "was_done": outcome.was_done,
+                "seconds": outcome.seconds,
+                **outcome.summary,
+            }
+            for outcome in outcomes
+        },
+    }
+
+
+def next_commands(folder: Path, manifest: RunManifest, command: Commander) -> list[tuple[str, str]]:
+    """What the user may want to do now, most likely first."""
+    stage = next_stage(manifest)
+    if stage == "generate":
+        return [(command("run"), "do the whole job")]
+    if stage is not None:
+        return [(command(stage), "the next stage"), (command("run"), "all that is left")]
+    commands = [
+        (f"distill chat {folder / 'student'}", "talk to the student"),
+        (f"distill status {folder}", "see these figures again"),
+    ]
+    if not manifest.stages["eval"].summary["controls"]:
+        again = f"{command('eval')} --controls --restart-from eval"
+        commands.append((again, "compare with what other training data gives"))
+    return commands
+
+
+def say_plan(
+    recipe: Recipe, folder: Path, manifest: RunManifest | None, stages: Sequence[Stage]
+) -> None:
+    """What would be done."""
+    say(f"{folder} ({'exists' if manifest else 'new'})")
+    rows = []
+    for stage in stages:
+        is_done = manifest is not None and manifest.is_finished(stage)
+        rows.append((stage, "already done" if is_done else intent(stage, recipe)))
+    say(columns(rows))
+
+
+def plan_json(
+    recipe: Recipe, folder: Path, manifest: RunManifest | None, stages: Sequence[Stage]
+) -> dict[str, Any]:
+    """The same for programs."""
+    done = [stage for stage in stages if manifest is not None and manifest.is_finished(stage)]
+    return {
+        "run": str(folder),
+        "recipe": recipe.model_dump(mode="json"),
+        "stages": {stage: "done" if stage in done else "to do" for stage in stages},
+    }
+
+
+def _result_text(stage: Stage, summary: Summary) -> str:
+    if stage == "filter":
+        return f"What became of the traces\n{indent(funnel_text(summary), '  ')}"
+    if stage == "eval":
+        prompts = summary["report"]["prompts"]
+        return f"On {prompts:,} held-out prompts\n{eval_text(summary)}"
+    return ""
+
+
+def _places(folder: Path, manifest: RunManifest) -> list[tuple[str, str]]:
+    """What lies in the run folder, of the stages that are finished."""
+    paths = RunLayout(folder)
+    places: Mapping[Stage, list[tuple[Path, str]]] = {
+        "generate": [(paths.traces, "every trace with its verdict")],
+        "filter": [
+            (paths.kept, "traces that the student may learn from"),
+            (paths.dropped, "the others, each with its reason"),
+        ],
+        "train": [(paths.model("student"), "the student: weights, tokenizer, chat template")],
+        "eval": [(paths.report, "all figures of the evaluation")],
+    }
+    listed = [
+        (path.relative_to(folder).as_posix(), text)
+        for stage in STAGES
+        if manifest.is_finished(stage)
+        for path, text in places[stage]
+    ]
+    return [*listed, ("manifest.json", "versions, seeds, hashes, figures")]
+
+
+def _prompts_text(section: EmbeddedPrompts | FilePrompts) -> str:
+    if isinstance(section, EmbeddedPrompts):
+        return f"{section.count:,} embedded prompts ({section.split})"
+    return f"the prompts in {shown_path(section.path)}"
+
+
+def _teacher_text(recipe: Recipe) -> str:
+    teacher = recipe.teacher
+    if isinstance(teacher, ReplayTeacher):
+        return f"the recording {shown_path(teacher.path)}"
+    return "the embedded teacher"
+
+
+def _student_text(recipe: Recipe) -> str:
+    student = recipe.student
+    if isinstance(student, LocalStudent):
+        return f"the base {shown_path(student.path)}"
+    return "the embedded base"
