@@ -23,6 +23,7 @@ RECORDS: list[dict[str, object]] = [
     {"nested": {"a": [1, 2.5, None, True]}},
 ]
 FULL_DISK = Path("/dev/full")
+SYNC = "fdatasync" if hasattr(os, "fdatasync") else "fsync"  # macOS
 
 
 def write(path: Path, *records: dict[str, object]) -> None:
@@ -201,16 +202,16 @@ def test_ctrl_c_inside_a_commit_writes_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "traces.jsonl"
-    sync = os.fdatasync
+    sync = getattr(os, SYNC)
 
     def interrupted_once(descriptor: int) -> None:
-        monkeypatch.setattr(os, "fdatasync", sync)
+        monkeypatch.setattr(os, SYNC, sync)
         raise KeyboardInterrupt
 
     def run() -> None:
         with Journal.open(path) as journal:
             journal.append({"n": 1})
-            monkeypatch.setattr(os, "fdatasync", interrupted_once)
+            monkeypatch.setattr(os, SYNC, interrupted_once)
             journal.commit()
 
     with pytest.raises(KeyboardInterrupt):
@@ -301,7 +302,7 @@ def test_a_journal_that_failed_takes_nothing_more(
     with Journal.open(path) as journal:
         journal.append({"n": 1})
         with monkeypatch.context() as patch:
-            patch.setattr(os, "fdatasync", failing)
+            patch.setattr(os, SYNC, failing)
             with pytest.raises(StorageError, match="0 records are safe"):
                 journal.commit()
         with pytest.raises(StorageError, match="Input/output error"):
