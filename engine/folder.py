@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 from transformers.utils import logging as transformers_logging
 
@@ -67,11 +67,10 @@ def load_folder(
     Raises:
         ModelError: If a file is missing or broken, or the architecture is unknown.
     """
-    check_folder(folder)
+    tokenizer = load_tokenizer(folder)
     try:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=dtype,
@@ -94,6 +93,30 @@ def load_folder(
         )
     stored_dtype = config.dtype or torch.float32
     return LoadedModel(model.to(device).eval(), tokenizer, folder, stored_dtype)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model folder, exactly as its ``tokenizer.json`` says.
+
+    ``AutoTokenizer`` goes by the architecture in places: for Qwen2 it splits text by Qwen2's own
+    rules whatever the file says, so another tokenizer in such a folder would give other tokens.
+
+    Raises:
+        ModelError: If a file of the folder is missing or broken.
+    """
+    check_folder(folder)
+    try:
+        with quiet_transformers():
+            tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(
+                folder, local_files_only=True
+            )
+    # tokenizers raises bare exceptions for a file that it cannot read
+    except Exception as error:
+        raise ModelError(
+            f"{folder}: the tokenizer cannot be loaded: {error}",
+            hint="the folder may be damaged, or need a newer transformers",
+        ) from error
+    return tokenizer
 
 
 def check_folder(folder: Path) -> None:

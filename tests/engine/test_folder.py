@@ -8,7 +8,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from distill.errors import ModelError
-from engine.folder import check_folder, folder_fingerprint, load_folder, quiet_transformers
+from engine.folder import (
+    check_folder,
+    folder_fingerprint,
+    load_folder,
+    load_tokenizer,
+    quiet_transformers,
+)
 
 
 @pytest.fixture
@@ -27,6 +33,20 @@ def test_loaded_model_has_the_saved_weights(folder: Path, random_model: PreTrain
     assert loaded.stored_dtype == torch.float32
     for name, weight in random_model.state_dict().items():
         assert torch.equal(loaded.model.state_dict()[name], weight)
+
+
+def test_tokens_are_those_of_the_tokenizer_file_whatever_the_architecture(
+    folder: Path, embedded_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    text = "Mia starts with 12 apples.\n12 + 7 = 19"
+    again = load_tokenizer(folder)
+    assert again(text)["input_ids"] == embedded_tokenizer(text)["input_ids"]
+
+
+def test_broken_tokenizer_is_one_clear_error(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match="the tokenizer cannot be loaded"):
+        load_tokenizer(folder)
 
 
 def test_stored_precision_is_told_and_converted(
