@@ -27,7 +27,7 @@ def stage_line(stage: Stage, summary: Summary) -> str:
 
 
 def funnel_text(summary: Summary) -> str:
-    """What became of the traces, from the summary of ``filter``; rules without a drop are left out."""
+    """What became of the traces, from the summary of ``filter``, by the rules that dropped some."""
     report = from_record(FilterReport, dict(summary), _PLACE)
     return format_funnel(
         replace(report, funnel=tuple(step for step in report.funnel if step.dropped))

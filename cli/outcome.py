@@ -169,5 +169,5 @@ def _teacher_text(recipe: Recipe) -> str:
 def _student_text(recipe: Recipe) -> str:
     student = recipe.student
     if isinstance(student, LocalStudent):
-        return f"the base {shown_path(student.path)}"
+        return f"the base in {shown_path(student.path)}"
     return "the embedded base"
