@@ -48,6 +48,15 @@ def eval_report(summary: Summary) -> EvalReport:
     return from_record(EvalReport, dict(summary["report"]), _PLACE)
 
 
+def mismatched(stage: Stage, summary: Summary) -> int:
+    """Samples that a resumed try did not draw again as they were stored."""
+    if stage == "generate":
+        return int(summary["outcome"]["mismatched"])
+    if stage == "eval":
+        return sum(model["outcome"]["mismatched"] for model in summary["report"]["models"])
+    return 0
+
+
 def name_of(who: str) -> str:
     """A model's part in the run, for people."""
     return _NAMES.get(who, who)

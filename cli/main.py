@@ -22,12 +22,12 @@ from cli.status import status
 from distill import __version__
 
 _SET_UP, _JOB, _LOOK = "Set up", "The job", "Look at it"
-_TERMINATED = 143
+_UNREAD, _TERMINATED = 141, 143
 _NAME_WIDTH = len("generate")
 
 app = typer.Typer(
     name="distill",
-    help="Distill a mixture-of-experts reasoning model into a small dense student.",
+    help="From a mixture-of-experts teacher to a small dense student that reasons.",
     epilog="Exit codes:\n\n\b\n"
     + "\n".join(f"{code:>3}  {meaning}" for code, meaning in EXIT_CODES.items()),
     rich_markup_mode=None,
@@ -65,7 +65,7 @@ def start(
         ),
     ] = False,
 ) -> None:
-    """Distill a mixture-of-experts reasoning model into a small dense student."""
+    """From a mixture-of-experts teacher to a small dense student that reasons."""
     del debug, show_help  # main() reads the first from the arguments; the second has ended
     if version:
         say(f"distill {__version__}")
@@ -104,6 +104,7 @@ def main() -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a locale without our characters is no failure
     signal.signal(signal.SIGTERM, _end)
+    stdout = sys.stdout
     try:
         code = _invoke()
         sys.stdout.flush()
@@ -111,6 +112,8 @@ def main() -> int:
         code = stop.code if isinstance(stop.code, int) else 1
         if code == _TERMINATED:
             note("ended by SIGTERM; what is finished is kept")
+        elif sys.stdout is not stdout:  # what Typer leaves when nobody reads the output
+            code = _UNREAD
     except KeyboardInterrupt:
         code = report_interruption()
     except Exception as error:

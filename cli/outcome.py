@@ -6,7 +6,7 @@ from textwrap import indent
 from typing import Any
 
 from cli.console import columns, duration, note, paint_note, say, shown_path
-from cli.figures import Summary, eval_text, funnel_text, stage_line
+from cli.figures import Summary, eval_text, funnel_text, mismatched, stage_line
 from cli.pipeline import StageOutcome, next_stage
 from distill.layout import STAGES, RunLayout, Stage
 from distill.manifest import RunManifest
@@ -28,6 +28,10 @@ def note_outcome(outcome: StageOutcome) -> None:
         note(f"  {paint_note('✓', 'green')} already done: {line}")
     else:
         note(f"  {paint_note('✓', 'green')} {line} ({duration(outcome.seconds)})")
+    if count := mismatched(outcome.stage, outcome.summary):
+        mark = paint_note("!", "yellow")
+        note(f"  {mark} {count:,} samples came out differently when their block was asked again:")
+        note("    the machine, its libraries or its number of threads have changed since")
 
 
 def intent(stage: Stage, recipe: Recipe) -> str:

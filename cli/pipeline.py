@@ -299,15 +299,23 @@ def _train_variant(job: Job, variant: Variant) -> dict[str, Any]:
 
 def _completer(job: Job, who: str) -> Completer:
     """Who is evaluated: the teacher, the base, or what was trained here."""
-    from students.generation import build_student
-
-    import teachers
+    from engine.completer import LocalCompleter
+    from engine.folder import folder_fingerprint
+    from students.load import load_student
+    from teachers import build
 
     batch_size = job.recipe.eval.batch_size
     if who == "teacher":
-        return teachers.build(job.recipe.teacher, batch_size=batch_size)
+        return build(job.recipe.teacher, batch_size=batch_size)
     folder = _base_folder(job.recipe) if who == "base" else job.run.paths.model(who)
-    return build_student(folder, batch_size=batch_size, name=who)
+    loaded = load_student(folder)
+    return LocalCompleter(
+        loaded.model,
+        loaded.tokenizer,
+        name=who,
+        fingerprint=folder_fingerprint(folder),
+        batch_size=batch_size,
+    )
 
 
 def _without_scores(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class _Lines:
             self.ended.add(progress.stage)
         self.printed[progress.stage] = now
         left = "" if is_last else f"  {clock(pace.seconds_left(progress, now))} left"
-        line = f"{progress.stage:<12} {progress.done:,}/{progress.total:,}{left}"
+        line = f"{progress.stage:<18} {progress.done:,}/{progress.total:,}{left}"
         note(f"  {line}  {figures_text(progress)}".rstrip())
 
 
@@ -94,7 +94,7 @@ def _live_bars() -> Iterator[Report]:
     from rich.progress import Progress as Bars
 
     bars = Bars(
-        TextColumn("  {task.description:<12}"),
+        TextColumn("  {task.description:<18}"),
         BarColumn(bar_width=24),
         TextColumn("{task.fields[count]:>15}"),
         TextColumn("{task.fields[left]:>7} left"),

@@ -1,11 +1,21 @@
 """A whole job in miniature: recorded traces as the teacher, a random model as the base."""
 
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from cli.main import main
 from distill.journal import Journal
 from distill.problems import problems
 from distill.traces import journal_header, trace_record
@@ -99,6 +109,52 @@ def make_base(folder: Path) -> None:
     with quiet_transformers():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a command ended with."""
+
+    code: int
+    out: str
+    err: str
+
+
+Invoke = Callable[..., Shown]
+
+
+def invoke_in(folder: Path, *arguments: str | Path) -> Shown:
+    """Run a command in this process: torch loads once for all tests."""
+    out, err = io.StringIO(), io.StringIO()
+    before, handler = Path.cwd(), signal.getsignal(signal.SIGTERM)
+    with (
+        mock.patch.object(sys, "argv", ["distill", *map(str, arguments)]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            os.chdir(folder)
+            code = main()
+        finally:
+            os.chdir(before)
+            signal.signal(signal.SIGTERM, handler)
+    return Shown(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def invoke(tmp_path: Path) -> Invoke:
+    """The same in an empty folder."""
+    return partial(invoke_in, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_job: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which ``tiny.toml`` was run; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("finished")
+    shown = invoke_in(folder, "run", tiny_job / "tiny.toml")
+    assert shown.code == 0, shown.err
+    (folder / "shown.txt").write_text(shown.out)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,8 @@ def test_without_a_terminal_the_first_and_last_report_are_lines(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.splitlines() == [
-        "  generate     0/100  -:-- left  accepted 81 %",
-        "  generate     100/100  accepted 81 %",
+        "  generate           0/100  -:-- left  accepted 81 %",
+        "  generate           100/100  accepted 81 %",
     ]
 
 
