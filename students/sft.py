@@ -23,6 +23,7 @@ from distill.recipe import TrainSection
 from distill.types import Example, Progress
 from engine.attention import PER_EXAMPLE
 from engine.folder import LoadedModel, folder_fingerprint, quiet_transformers
+from engine.threads import fitting_threads
 from students.adapters import attach_adapter, merge_adapter, save_adapter
 from students.checkpoints import Checkpoints
 from students.durable import whole_folder
@@ -137,7 +138,7 @@ def train(
         every_steps=section.checkpoint_every_steps,
         every_seconds=checkpoint_seconds,
     )
-    with quiet_transformers():
+    with quiet_transformers(), fitting_threads(loaded.model.num_parameters()):
         student = _trainable(loaded, section, seed)
         trainer = _make_trainer(student, loaded, rows, section, checkpoints, seed=seed)
         reporter.watch(trainer)
