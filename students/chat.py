@@ -16,9 +16,9 @@ from transformers import PreTrainedTokenizerBase
 from distill.errors import ModelError
 from distill.reasoning import THINK_CLOSE, THINK_OPEN, split_reasoning
 from distill.types import Message, Sampling
-from engine.cache import growing_cache
 from engine.chat_format import is_reasoning_opened, render
 from engine.drawing import draw_tokens
+from engine.threads import fitting_threads
 from students.load import load_student
 from students.template import end_ids
 
@@ -76,9 +76,10 @@ class ChatSession:
         splitter = _Splitter(is_opened=is_opened)
         reply = ""
         try:
-            for part in _texts(self._loaded.tokenizer, self._tokens(prompt_ids)):
-                reply += part
-                yield from splitter.feed(part)
+            with fitting_threads(self._loaded.model.num_parameters()):
+                for part in _texts(self._loaded.tokenizer, self._tokens(prompt_ids)):
+                    reply += part
+                    yield from splitter.feed(part)
             yield from splitter.finish()
         finally:
             if reply.strip():
@@ -96,13 +97,14 @@ class ChatSession:
                 f"the conversation has {len(prompt_ids)} tokens, the model reads {context_tokens}",
                 hint="start a new conversation",
             )
-        cache = growing_cache()
+        cache = None
         ids_1_T = torch.tensor([prompt_ids], device=model.device)
         self.is_cut = True
         for _ in range(limit):
             output = model(
                 input_ids=ids_1_T, past_key_values=cache, use_cache=True, logits_to_keep=1
             )
+            cache = output.past_key_values
             number = torch.tensor([self._random.random()], device=model.device)
             ids_1 = draw_tokens(output.logits[:, -1], number, sampling.temperature, sampling.top_p)
             token = int(ids_1)
