@@ -31,7 +31,7 @@ types: $(VENV)/.installed-dev
 	@echo "== mypy" && $(BIN)/mypy
 
 imports: $(VENV)/.installed-dev
-	@echo "== import-linter" && $(BIN)/lint-imports
+	@echo "== import-linter" && $(BIN)/lint-imports --no-logo
 
 pytest: $(VENV)/.installed-dev
 	@echo "== pytest" && $(BIN)/python -m pytest

@@ -27,7 +27,7 @@ _NAME_WIDTH = len("generate")
 
 app = typer.Typer(
     name="distill",
-    help="From a mixture-of-experts teacher to a small dense student that reasons.",
+    help="From a mixture-of-experts teacher to a small dense student.",
     epilog="Exit codes:\n\n\b\n"
     + "\n".join(f"{code:>3}  {meaning}" for code, meaning in EXIT_CODES.items()),
     rich_markup_mode=None,
@@ -65,7 +65,7 @@ def start(
         ),
     ] = False,
 ) -> None:
-    """From a mixture-of-experts teacher to a small dense student that reasons."""
+    """From a mixture-of-experts teacher to a small dense student."""
     del debug, show_help  # main() reads the first from the arguments; the second has ended
     if version:
         say(f"distill {__version__}")
