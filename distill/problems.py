@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from distill.errors import DataError
 from distill.types import Prompt
 
 Kind = Literal["story", "shop", "compare", "expression"]
@@ -152,8 +153,8 @@ def problems(
         levels: Which numbers of steps to take, each in 1..5.
 
     Raises:
-        ValueError: If ``kinds`` or ``levels`` is empty or holds something unknown, or when a kind
-            and level has no further problem (level 1 has some thousands, the others millions).
+        ValueError: If ``kinds`` or ``levels`` is empty or holds something unknown.
+        DataError: When a kind and level has no further problem (level 1 has some thousands).
     """
     if not kinds or not set(kinds) <= set(KINDS):
         raise ValueError(f"kinds must be some of {', '.join(KINDS)}, not {list(kinds)}")
@@ -175,7 +176,10 @@ def _new_problem(
         if problem.split == split and problem.text not in seen:
             seen.add(problem.text)
             return problem
-    raise ValueError(f"no further {kind} problem of {level} steps in the split {split!r}")
+    raise DataError(
+        f"the embedded problems have no further {kind} problem of {level} steps in {split!r}",
+        hint="ask for fewer problems, or for more kinds and levels",
+    )
 
 
 def embedded_prompts(
