@@ -1,0 +1,78 @@
+"""How good the embedded models are, on held-out problems of a seed that nothing was tuned on.
+
+    python benchmarks/embedded_models.py [--student runs/quickstart/student]
+
+Prints pass@1 with 95 % intervals, overall, by kind and by number of steps, at the demo's sampling.
+"""
+
+import argparse
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import results_file
+
+import students
+import teachers
+from distill.evaluate import ModelReport, compare, evaluate
+from distill.overrides import load_recipe
+from distill.problems import embedded_prompts
+from distill.recipe import EmbeddedTeacher
+from distill.types import Completer
+from distill.verify.answer import AnswerVerifier
+from students.load import EMBEDDED
+
+RECIPE = Path(__file__).parent.parent / "recipes" / "quickstart.toml"
+
+
+def main() -> None:
+    """Sample, print, write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--student", type=Path, help="a trained student's folder")
+    parser.add_argument("--count", type=int, default=1000, help="problems")
+    parser.add_argument("--seed", type=int, default=2026, help="of the problems and the draws")
+    arguments = parser.parse_args()
+    section = load_recipe(RECIPE).eval.model_copy(update={"samples": 2})
+    batch_size = section.batch_size
+    completers: dict[str, Completer] = {
+        "teacher": teachers.build(EmbeddedTeacher(), batch_size=batch_size),
+        "base": students.build(EMBEDDED, batch_size=batch_size, name="base"),
+    }
+    if arguments.student:
+        completers["student"] = students.build(arguments.student, batch_size=batch_size)
+    prompts = embedded_prompts("eval", arguments.count, arguments.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        reports = [
+            evaluate(
+                who,
+                prompts,
+                completer,
+                AnswerVerifier(),
+                section,
+                seed=arguments.seed,
+                journal_path=Path(folder) / f"{who}.jsonl",
+            )
+            for who, completer in completers.items()
+        ]
+    for report in reports:
+        print_report(report)
+    compared = compare(prompts, reports)
+    if compared.recovery:
+        print(f"student / teacher: {compared.recovery.value:.1%}")
+    figures = {report.who: {**asdict(report), "scores": None} for report in reports}
+    figures["problems"] = {"split": "eval", "count": arguments.count, "seed": arguments.seed}
+    if compared.recovery:
+        figures["recovery"] = asdict(compared.recovery)
+    print(results_file.write("embedded_models", figures))
+
+
+def print_report(report: ModelReport) -> None:
+    """One model: overall, by kind, by level."""
+    overall = report.pass_at_1
+    print(f"{report.who}: {overall.value:.1%} ({overall.low:.1%} to {overall.high:.1%})")
+    for part in (*report.kinds, *report.levels):
+        print(f"  {part}")
+
+
+if __name__ == "__main__":
+    main()
