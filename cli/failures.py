@@ -67,10 +67,10 @@ def report_failure(error: Exception) -> int:
     return _report_bug(error)
 
 
-def report_interruption() -> int:
-    """Say what Ctrl-C left; returns the exit code."""
-    note("\ninterrupted; what is finished is kept, and the same command goes on from there")
-    return INTERRUPTED
+def report_stop(how: str, *, goes_on: bool) -> None:
+    """Say that the user ended the command, and what that left."""
+    kept = "; what is finished is kept, and the same command goes on from there"
+    note(f"\n{how}{kept if goes_on else ''}")
 
 
 def _as_distill_error(error: Exception) -> DistillError | None:

@@ -13,9 +13,9 @@ import typer
 from typer.exceptions import TyperException
 
 from cli.chat import chat
-from cli.console import columns, note, paint, say
+from cli.console import columns, paint, say
 from cli.doctor import doctor
-from cli.failures import EXIT_CODES, INTERRUPTED, report_failure, report_interruption
+from cli.failures import EXIT_CODES, INTERRUPTED, report_failure, report_stop
 from cli.init import init
 from cli.job import JOBS, job_command
 from cli.status import status
@@ -23,6 +23,7 @@ from distill import __version__
 
 _SET_UP, _JOB, _LOOK = "Set up", "The job", "Look at it"
 _UNREAD, _TERMINATED = 141, 143
+_STOPPED = {INTERRUPTED: "interrupted", _TERMINATED: "ended by SIGTERM"}
 _NAME_WIDTH = len("generate")
 
 app = typer.Typer(
@@ -110,25 +111,24 @@ def main() -> int:
         sys.stdout.flush()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
-        if code == _TERMINATED:
-            note("ended by SIGTERM; what is finished is kept")
-        elif sys.stdout is not stdout:  # what Typer leaves when nobody reads the output
+        if sys.stdout is not stdout:  # what Typer leaves when nobody reads the output
             code = _UNREAD
     except KeyboardInterrupt:
-        code = report_interruption()
+        code = INTERRUPTED
     except Exception as error:
         if sys.argv[1:2] == ["--debug"] and not isinstance(error, TyperException):
             raise
         code = report_failure(error)
+    if code in _STOPPED:
+        report_stop(_STOPPED[code], goes_on=bool(set(JOBS) & set(sys.argv[1:3])))
     _leave_no_broken_pipe()
     return code
 
 
 def _invoke() -> int:
+    """Parse and run; a KeyboardInterrupt comes back as 130, which is Typer's doing."""
     command = typer.main.get_command(app)
     result = command.main(args=sys.argv[1:], prog_name="distill", standalone_mode=False)
-    if result == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
-        return report_interruption()
     return result if isinstance(result, int) else 0
 
 
