@@ -258,11 +258,11 @@ def _write_examples(job: Job, variant: Variant) -> None:
     from distill.record_files import read_records, write_records
     from distill.traces import read_traces
     from distill.types import JudgedTrace
-    from students.load import load_student
+    from engine.folder import load_tokenizer
 
     paths = job.run.paths
     prompts = read_prompts(paths.train_prompts)
-    tokenizer = load_student(_base_folder(job.recipe)).tokenizer
+    tokenizer = load_tokenizer(_base_folder(job.recipe))
     blended = blend(
         variant,
         prompts,
