@@ -67,7 +67,7 @@ def say_outcome(
     say(f"In {folder}")
     say(columns(_places(folder, manifest)))
     say("\nNext")
-    say(columns([(line, why) for line, why in next_commands(folder, manifest, command)]))
+    say(columns(next_commands(folder, manifest, command)))
 
 
 def outcome_json(folder: Path, recipe: Recipe, outcomes: Sequence[StageOutcome]) -> dict[str, Any]:
@@ -87,19 +87,18 @@ def outcome_json(folder: Path, recipe: Recipe, outcomes: Sequence[StageOutcome])
 
 
 def next_commands(folder: Path, manifest: RunManifest, command: Commander) -> list[tuple[str, str]]:
-    """What the user may want to do now, most likely first."""
+    """What the user may want to do now, most likely first, each with its command."""
     stage = next_stage(manifest)
-    if stage == "generate":
-        return [(command("run"), "do the whole job")]
     if stage is not None:
-        return [(command(stage), "the next stage"), (command("run"), "all that is left")]
+        commands = [("all that is left", command("run"))]
+        return commands if stage == "generate" else [("the next stage", command(stage)), *commands]
     commands = [
-        (f"distill chat {folder / 'student'}", "talk to the student"),
-        (f"distill status {folder}", "see these figures again"),
+        ("talk to the student", f"distill chat {folder / 'student'}"),
+        ("see these figures again", f"distill status {folder}"),
     ]
     if not manifest.stages["eval"].summary["controls"]:
         again = f"{command('eval')} --controls --restart-from eval"
-        commands.append((again, "compare with what other training data gives"))
+        commands.append(("add the controls", again))
     return commands
 
 

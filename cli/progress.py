@@ -60,8 +60,9 @@ def clock(seconds: float | None) -> str:
 
 
 def figures_text(progress: Progress) -> str:
-    """The figures beside the bar, in one line."""
-    return "  ".join(f"{name} {value}" for name, value in progress.figures.items())
+    """The figures beside the bar, in one line; a total is left out where its rate is shown."""
+    shown = [name for name in progress.figures if f"{name}/s" not in progress.figures]
+    return "  ".join(f"{name} {progress.figures[name]}" for name in shown)
 
 
 @dataclass(slots=True)
@@ -94,9 +95,9 @@ def _live_bars() -> Iterator[Report]:
     from rich.progress import Progress as Bars
 
     bars = Bars(
-        TextColumn("  {task.description:<18}"),
+        TextColumn("  {task.description}"),
         BarColumn(bar_width=24),
-        TextColumn("{task.fields[count]:>15}"),
+        TextColumn("{task.fields[count]:>12}"),
         TextColumn("{task.fields[left]:>7} left"),
         TextColumn("[dim]{task.fields[figures]}[/dim]"),
         console=Console(stderr=True),

@@ -26,7 +26,7 @@ def test_a_run_that_stopped_while_generating_shows_how_far_it_came(
 
     shown = invoke("status", "runs/tiny")
     assert "… generate  10 of 24 traces" in shown.out
-    assert "distill run runs/tiny  do the whole job" in shown.out
+    assert "all that is left  distill run runs/tiny" in shown.out
     stages = json.loads(invoke("status", "runs/tiny", "--json").out)["stages"]
     assert stages["generate"]["progress"] == ["10 of 24 traces"]
     assert stages["eval"]["state"] == "to do"
