@@ -44,17 +44,32 @@ def init(
     """
     from cli.recipe_text import recipe_text
 
-    folder = path.resolve().parent
+    folder, known = path.resolve().parent, _known_settings()
+    evaluation = known["eval"] if student == _EMBEDDED else {}
     table = {
         "name": _name_from(path),
         "teacher": _choice(teacher, "replay", folder),
-        "prompts": _prompts(prompts, folder, {"split": "train", "count": 1200}),
+        "prompts": _prompts(prompts, folder, known["prompts"]),
+        "generate": known["generate"] if teacher == _EMBEDDED else {},
         "student": _choice(student, "local", folder),
-        "eval": {"prompts": _prompts(eval_prompts, folder, {"split": "eval", "count": 300})},
+        "train": known["train"] if student == _EMBEDDED else {},
+        "eval": {**evaluation, "prompts": _prompts(eval_prompts, folder, known["eval"]["prompts"])},
     }
     _write_new(path, recipe_text(_checked(table, path)))
     say(f"wrote {path}")
     note(f"next: look through it, then   distill run {shlex.quote(str(path))}")
+
+
+def _known_settings() -> dict[str, Any]:
+    """Settings that suit the embedded models: those of the shipped quickstart."""
+    import tomllib
+
+    from distill.__main__ import ROOT
+
+    # In a checkout they lie at the top, in an installed package inside it.
+    places = [ROOT / "recipes", ROOT / "distill" / "recipes"]
+    shipped = next(place for place in places if place.is_dir()) / "quickstart.toml"
+    return tomllib.loads(shipped.read_text(encoding="utf-8"))
 
 
 def _name_from(path: Path) -> str:
@@ -69,8 +84,7 @@ def _choice(given: str, kind_of_path: str, folder: Path) -> dict[str, Any]:
 
 
 def _prompts(given: str, folder: Path, embedded: dict[str, Any]) -> dict[str, Any]:
-    chosen = _choice(given, "file", folder)
-    return chosen | embedded if given == _EMBEDDED else chosen
+    return embedded if given == _EMBEDDED else _choice(given, "file", folder)
 
 
 def _checked(table: dict[str, Any], path: Path) -> "Recipe":

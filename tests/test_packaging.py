@@ -47,6 +47,8 @@ def test_the_wheel_works_in_a_clean_environment(wheel: Path, tmp_path: Path) -> 
 
     shown = run(environment / "bin" / "distill", "--help", cwd=tmp_path)
     assert "Usage: distill" in shown
+    run(environment / "bin" / "distill", "init", cwd=tmp_path)
+    assert (tmp_path / "recipe.toml").is_file()
     where = run(python, "-c", "import distill; print(distill.__file__)", cwd=tmp_path)
     assert Path(where).is_relative_to(environment)
 

@@ -78,3 +78,11 @@ def test_every_key_stands_in_the_text_with_its_meaning(key: str) -> None:
     lines = recipe_text(Recipe.model_validate(SMALLEST)).splitlines()
     place = next(n for n, line in enumerate(lines) if line.startswith(f"#{key} = "))
     assert lines[place - 1].startswith("# ")
+
+
+def test_embedded_models_get_the_settings_of_the_quickstart(
+    run_distill: RunDistill, tmp_path: Path, repository: Path
+) -> None:
+    assert run_distill("init", "quickstart.toml").returncode == 0
+    quickstart = load_recipe(repository / "recipes" / "quickstart.toml")
+    assert load_recipe(tmp_path / "quickstart.toml") == quickstart
