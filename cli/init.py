@@ -45,7 +45,9 @@ def init(
     from cli.recipe_text import recipe_text
 
     folder, known = path.resolve().parent, _known_settings()
-    evaluation = known["eval"] if student == _EMBEDDED else {}
+    evaluation = dict(known["eval"]) if student == _EMBEDDED else {}
+    if teacher != _EMBEDDED:  # a recording answers what was recorded, not the held-out prompts
+        evaluation["models"] = ["base", "student"]
     table = {
         "name": _name_from(path),
         "teacher": _choice(teacher, "replay", folder),

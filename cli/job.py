@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cli.console import note, say_json
+from cli.console import note, paint_note, say_json
 from cli.options import AsJson, Controls, DryRun, Overrides, RecipeFile, RestartFrom, RunFolder
 from distill.layout import STAGES, Stage
 
@@ -138,6 +138,7 @@ def _carry_out(order: Order, *, as_json: bool) -> None:
 
     recipe, folder = _recipe_and_folder(order)
     refuse_unready(_stored_manifest(folder), order.stages[0], order.command)
+    note(paint_note(f"recipe {recipe.name}, run folder {folder}", "dim"))
     outcomes = []
     with RunDir.open(folder, recipe, restart_from=order.restart_from) as run:
         for stage in order.stages:

@@ -42,7 +42,7 @@ RestartFrom = Annotated[
     typer.Option(
         "--restart-from",
         metavar="STAGE",
-        help="Forget the results of this stage and of those after it.",
+        help="Begin again at this stage; what it and later ones made is put aside.",
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]

@@ -52,6 +52,7 @@ def test_paths_of_the_users_stand_relative_to_the_recipe(
     assert run_distill("init", "recipes/mine.toml", *files, *models).returncode == 0
     table = tomllib.loads((tmp_path / "recipes/mine.toml").read_text())
     assert table["teacher"] == {"kind": "replay", "path": "../traces.jsonl"}
+    assert table["eval"]["models"] == ["base", "student"]
     assert table["student"] == {"kind": "local", "path": "../base"}
     assert table["eval"]["prompts"] == {"kind": "file", "path": "../held-out.jsonl"}
     assert load_recipe(tmp_path / "recipes/mine.toml").name == "mine"
