@@ -132,8 +132,9 @@ def _show_plan(order: Order, *, as_json: bool) -> None:
 
 def _carry_out(order: Order, *, as_json: bool) -> None:
     from cli.outcome import note_intent, note_outcome, outcome_json, say_outcome
-    from cli.pipeline import Job, refuse_unready, run_stage
+    from cli.pipeline import refuse_unready, run_stage
     from cli.progress import show_progress
+    from cli.stages import Job
     from distill.rundir import RunDir
 
     recipe, folder = _recipe_and_folder(order)
