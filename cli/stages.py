@@ -1,0 +1,259 @@
+"""What each stage of a run reads, whom it asks, and what it leaves in the run folder.
+
+What a stage does is the core's, the teachers' and the students' to know; here it gets its section
+of the recipe and plain values.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cli.progress import Report
+from distill.blend import Variant, blend
+from distill.layout import Stage
+from distill.prompts import read_prompts, write_prompts
+from distill.recipe import EmbeddedPrompts, EmbeddedStudent, FilePrompts, LocalStudent, Recipe
+from distill.records import to_record
+from distill.rundir import RunDir, StageRun
+from distill.storage import hash_json
+from distill.types import Completer, Progress, Prompt
+from distill.verify.answer import AnswerVerifier
+
+STUDENT: Variant = "student"
+CONTROLS: tuple[Variant, ...] = ("answers_only", "unfiltered")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One open run and whom to tell how it goes."""
+
+    run: RunDir
+    report: Report
+
+    @property
+    def recipe(self) -> Recipe:
+        """What is run."""
+        return self.run.recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a stage has done and leaves to be recorded.
+
+    Attributes:
+        begun: The stage, as the run folder knows it.
+        outputs: Files and folders that it made.
+        summary: Its figures.
+    """
+
+    begun: StageRun
+    outputs: Sequence[Path]
+    summary: Mapping[str, object]
+
+
+def do_stage(job: Job, stage: Stage) -> Work:
+    """Do one stage, or what is left of it.
+
+    Raises:
+        DistillError: Whatever the stage raises; what it has done so far is kept.
+    """
+    return _STAGES[stage](job)
+
+
+def _generate(job: Job) -> Work:
+    from distill.generate import generate
+    from teachers import build
+
+    recipe, paths, verifier = job.recipe, job.run.paths, AnswerVerifier()
+    prompts = _load_prompts(recipe.prompts)
+    teacher = build(recipe.teacher, batch_size=recipe.generate.batch_size)
+    begun = job.run.stage(
+        "generate",
+        settings={
+            "teacher": teacher.fingerprint,
+            "verifier": verifier.name,
+            "prompts": _prompts_hash(prompts),
+        },
+    )
+    write_prompts(paths.train_prompts, prompts)
+    report = generate(
+        prompts,
+        teacher,
+        verifier,
+        recipe.generate,
+        seed=recipe.seed,
+        journal_path=paths.traces,
+        needs_reasoning=recipe.filter.needs_reasoning,
+        needs_box=recipe.filter.needs_box,
+        on_progress=job.report,
+    )
+    return Work(begun, [paths.train_prompts, paths.traces], to_record(report))
+
+
+def _filter(job: Job) -> Work:
+    from distill.filter import filter_traces
+    from distill.traces import read_traces
+
+    paths = job.run.paths
+    begun = job.run.stage("filter", inputs=[paths.train_prompts, paths.traces])
+    report = filter_traces(
+        read_traces(paths.traces, read_prompts(paths.train_prompts)),
+        job.recipe.filter,
+        kept_path=paths.kept,
+        dropped_path=paths.dropped,
+    )
+    return Work(begun, [paths.kept, paths.dropped], to_record(report))
+
+
+def _train(job: Job) -> Work:
+    from engine.folder import folder_fingerprint
+
+    paths = job.run.paths
+    begun = job.run.stage(
+        "train",
+        inputs=[paths.train_prompts, paths.kept],
+        settings={"base": folder_fingerprint(_base_folder(job.recipe))},
+    )
+    _write_examples(job, STUDENT)
+    summary = _train_variant(job, STUDENT)
+    return Work(begun, [paths.examples(STUDENT), paths.model(STUDENT)], summary)
+
+
+def _eval(job: Job) -> Work:
+    from distill.evaluate import compare, evaluate
+    from distill.storage import write_json_atomically
+
+    recipe, paths, verifier = job.recipe, job.run.paths, AnswerVerifier()
+    prompts = _load_prompts(recipe.eval.prompts)
+    controls = CONTROLS if recipe.eval.controls else ()
+    for variant in controls:
+        _write_examples(job, variant)
+    begun = job.run.stage(
+        "eval",
+        inputs=[paths.model(STUDENT), *map(paths.examples, controls)],
+        settings={"verifier": verifier.name, "prompts": _prompts_hash(prompts)},
+    )
+    write_prompts(paths.eval_prompts, prompts)
+    trained = {variant: _train_variant(job, variant) for variant in controls}
+    reports = [
+        evaluate(
+            who,
+            prompts,
+            _completer(job, who),
+            verifier,
+            recipe.eval,
+            seed=recipe.seed,
+            journal_path=paths.judged(who),
+            on_progress=job.report,
+        )
+        for who in (*recipe.eval.models, *controls)
+    ]
+    compared = to_record(compare(prompts, reports))
+    write_json_atomically(paths.report, compared)
+    outputs = [paths.eval_prompts, paths.report, *map(paths.judged, recipe.eval.models)]
+    outputs += [paths.judged(variant) for variant in controls]
+    outputs += [paths.model(variant) for variant in controls]
+    return Work(begun, outputs, {"report": _without_scores(compared), "controls": trained})
+
+
+_STAGES: dict[Stage, Callable[[Job], Work]] = {
+    "generate": _generate,
+    "filter": _filter,
+    "train": _train,
+    "eval": _eval,
+}
+
+
+def _load_prompts(section: EmbeddedPrompts | FilePrompts) -> list[Prompt]:
+    if isinstance(section, FilePrompts):
+        return read_prompts(section.path)
+    from distill.problems import embedded_prompts
+
+    return embedded_prompts(
+        section.split, section.count, section.seed, kinds=section.kinds, levels=section.levels
+    )
+
+
+def _prompts_hash(prompts: Sequence[Prompt]) -> str:
+    return hash_json([to_record(prompt) for prompt in prompts])
+
+
+def _base_folder(recipe: Recipe) -> Path:
+    from students.load import EMBEDDED
+
+    match recipe.student:
+        case EmbeddedStudent():
+            return EMBEDDED
+        case LocalStudent(path=path):
+            return path
+
+
+def _write_examples(job: Job, variant: Variant) -> None:
+    from distill.record_files import read_records, write_records
+    from distill.traces import read_traces
+    from distill.types import JudgedTrace
+    from engine.folder import load_tokenizer
+
+    paths = job.run.paths
+    prompts = read_prompts(paths.train_prompts)
+    tokenizer = load_tokenizer(_base_folder(job.recipe))
+    blended = blend(
+        variant,
+        prompts,
+        read_records(paths.kept, JudgedTrace),
+        read_traces(paths.traces, prompts),
+        seed=job.recipe.seed,
+        count_tokens=lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
+    )
+    write_records(paths.examples(variant), blended.examples)
+
+
+def _train_variant(job: Job, variant: Variant) -> dict[str, Any]:
+    from distill.record_files import read_records
+    from distill.types import Example
+    from students.sft import train
+
+    paths = job.run.paths
+    label = "train" if variant == STUDENT else f"train {variant}"
+
+    def report(progress: Progress) -> None:
+        job.report(replace(progress, stage=label))
+
+    trained = train(
+        list(read_records(paths.examples(variant), Example)),
+        _base_folder(job.recipe),
+        job.recipe.train,
+        paths.model(variant),
+        paths.checkpoints(variant),
+        seed=job.recipe.seed,
+        on_progress=report,
+    )
+    return to_record(trained)
+
+
+def _completer(job: Job, who: str) -> Completer:
+    """Who is evaluated: the teacher, the base, or what was trained here."""
+    from engine.completer import LocalCompleter
+    from engine.folder import folder_fingerprint
+    from students.load import load_student
+    from teachers import build
+
+    batch_size = job.recipe.eval.batch_size
+    if who == "teacher":
+        return build(job.recipe.teacher, batch_size=batch_size)
+    folder = _base_folder(job.recipe) if who == "base" else job.run.paths.model(who)
+    loaded = load_student(folder)
+    return LocalCompleter(
+        loaded.model,
+        loaded.tokenizer,
+        name=who,
+        fingerprint=folder_fingerprint(folder),
+        batch_size=batch_size,
+    )
+
+
+def _without_scores(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report without the score of each prompt, which ``eval/report.json`` keeps."""
+    models = [{**model, "scores": []} for model in report["models"]]
+    return {**report, "models": models}
