@@ -28,6 +28,7 @@ from engine.cache import GrowingLayer
 from engine.chat_format import is_reasoning_opened, render
 from engine.drawing import UniformStreams, draw_tokens
 from engine.latent import EXPANDED, LatentLayer, expands_latents
+from engine.threads import fitting_threads
 
 # Rows are dropped from the batch once this share of them is finished: each drop copies the cache.
 _DROP_SHARE = 0.15
@@ -80,8 +81,9 @@ class LocalCompleter:
 
     def complete(self, source: RequestSource, sampling: Sampling) -> Iterator[Answer]:
         """Take blocks until there are no more, yielding each answer when its row is finished."""
-        while requests := source.take(self._batch_size):
-            yield from self._complete_block(list(requests), sampling)
+        with fitting_threads(self._lm.num_parameters()):
+            while requests := source.take(self._batch_size):
+                yield from self._complete_block(list(requests), sampling)
 
     def _complete_block(self, requests: list[Request], sampling: Sampling) -> Iterator[Answer]:
         rows: list[_Row] = []

@@ -3,8 +3,8 @@
 A document is token ids with a mask of the tokens that carry loss. Problem texts are random, so
 only what follows from them is supervised. Drills teach what very small models lack: ``facts``
 (single sums, over all pairs), ``copy`` (a random sequence, then the same again), ``recall`` (pairs,
-then the second of a pair when the first comes up) and ``reading`` (what a problem states, line by
-line, with nothing worked out).
+then the second of a pair when the first comes up), ``reading`` (what a problem states, line by
+line, with nothing worked out) and ``single_steps`` (steps that have nothing to do with each other).
 """
 
 import random
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from distill.problems import LARGEST, Problem
+from distill.problems import KINDS, LARGEST, Kind, Problem, make_problem
 from engine.making.tokenizer import answer_text
 
 # The label of a token that carries no loss; PyTorch's own default.
@@ -47,6 +47,14 @@ class Batch:
 
     input_ids_B_T: torch.Tensor
     labels_B_T: torch.Tensor
+
+
+def pretrain_problem(rng: random.Random, kind: Kind, level: int) -> Problem:
+    """A problem whose numbers lie outside the splits that are distilled from and evaluated on."""
+    while True:
+        problem = make_problem(kind, level, rng)
+        if problem.split == "pretrain":
+            return problem
 
 
 class DocumentMaker:
@@ -123,6 +131,38 @@ class DocumentMaker:
         question = self._encode(problem.text + "\n")
         stated = self._encode("\n".join(lines) + "\n")
         return Document(question + stated, [False] * len(question) + [True] * len(stated))
+
+    def single_steps(self) -> Document:
+        """Steps of work, each from numbers of its own; what follows the given is supervised."""
+        token_ids: list[int] = []
+        mask: list[bool] = []
+        for _ in range(self._rng.randint(3, 8)):
+            given, step = self._single_step()
+            ids, is_step = self._encode_split(given, step + "\n")
+            token_ids += ids
+            mask += is_step
+        return Document(token_ids, mask)
+
+    def _single_step(self) -> tuple[str, str]:
+        r"""What is given, and one step from it: ``start 36\npicks 24: `` and ``36 + 24 = 60``."""
+        kind = self._rng.choice(KINDS)
+        if kind == "expression":
+            problem = pretrain_problem(self._rng, kind, self._rng.randint(2, 5))
+            lines = (_WORDING.sub("", problem.text), *problem.work)
+            # The sum in the innermost bracket, and the expression with its result in place.
+            rest = lines[2] if problem.level > 2 else lines[2].partition(" =")[0]  # noqa: PLR2004
+            return lines[0] + "\n", f"{lines[1]}\n{rest}"
+        problem = pretrain_problem(self._rng, kind, 1)
+        given, _, step = "\n".join(problem.work).rpartition(": ")
+        return given + ": ", step
+
+    def _encode_split(self, given: str, step: str) -> tuple[list[int], list[bool]]:
+        """Token ids of both texts together, and which belong to the second."""
+        encoded = self._tokenizer(
+            given + step, add_special_tokens=False, return_offsets_mapping=True
+        )
+        ends = [end for _, end in encoded["offset_mapping"]]
+        return list(encoded["input_ids"]), [end > len(given) for end in ends]
 
     def _fact(self) -> tuple[str, int]:
         operation = self._rng.choice("++--*")
