@@ -136,7 +136,7 @@ def _hub() -> Finding:
     is_offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
     home = os.environ.get("HF_HOME") or str(Path("~/.cache/huggingface").expanduser())
     state = "offline (HF_HUB_OFFLINE is set)" if is_offline else "online allowed"
-    return Finding("model hub", f"{state}, cache at {home}; the embedded models need neither")
+    return Finding("model hub", f"{state}, cache at {home}")
 
 
 def _mark(finding: Finding) -> str:
