@@ -14,6 +14,7 @@ from typing import Literal
 import typer
 
 from cli.console import columns, paint, say, say_json
+from cli.failures import INSTALL_LINE
 from cli.options import AsJson
 from distill import __version__
 from distill.__main__ import ROOT, find_shadows
@@ -85,7 +86,7 @@ def _library(name: str) -> Finding:
     try:
         return Finding(name, version_of(name))
     except PackageNotFoundError:
-        cure = "needed to train and to run local models: pip install 'distill-reasoning[train]'"
+        cure = f"needed to train and to run local models: {INSTALL_LINE}"
         return Finding(name, "not installed", "warning", cure)
 
 

@@ -51,6 +51,7 @@ _TRAIN_LIBRARIES = frozenset(
 
 
 INTERRUPTED = 130
+INSTALL_LINE = "pip install -c constraints.txt -e '.[train]'"
 
 
 def report_failure(error: Exception) -> int:
@@ -102,8 +103,7 @@ def _missing_library(name: str) -> MissingDependencyError | None:
     if name in _TRAIN_LIBRARIES:
         return MissingDependencyError(
             f"the library '{name}' is not installed",
-            hint="pip install 'distill-reasoning[train]', or from a checkout: "
-            "pip install -c constraints.txt -e '.[train]'",
+            hint=f"in the checkout of this project: {INSTALL_LINE}",
         )
     return None
 

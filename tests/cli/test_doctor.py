@@ -31,7 +31,7 @@ def test_a_missing_library_comes_with_the_install_line(
     monkeypatch.setattr("cli.doctor._LIBRARIES", ("torch", "no-such-library"))
     finding = findings(invoke)["no-such-library"]
     assert finding["health"] == "warning"
-    assert "pip install 'distill-reasoning[train]'" in finding["cure"]
+    assert "pip install -c constraints.txt -e '.[train]'" in finding["cure"]
 
 
 def test_a_full_disk_is_a_warning(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:

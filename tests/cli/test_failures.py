@@ -38,7 +38,7 @@ def test_a_missing_library_comes_with_the_install_line(
 ) -> None:
     error = ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
     assert report_failure(error) == 8
-    assert "pip install 'distill-reasoning[train]'" in capsys.readouterr().err
+    assert "pip install -c constraints.txt -e '.[train]'" in capsys.readouterr().err
 
 
 def test_running_out_of_memory_says_what_to_lower(capsys: pytest.CaptureFixture[str]) -> None:
