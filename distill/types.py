@@ -172,7 +172,7 @@ class RequestSource(Protocol):
         """Up to ``n`` requests that are ready now.
 
         Answers change what is ready: a source may have nothing while requests are in flight and
-        more after the next answer was consumed. Empty with nothing in flight means the work is done.
+        more after the next answer was consumed. Empty with nothing in flight: the work is done.
         """
         ...
 
