@@ -20,6 +20,7 @@ from distill.problems import KINDS, LEVELS, Kind
 from distill.types import Sampling
 
 Method = Literal["full", "lora"]
+Optimizer = Literal["adamw", "muon"]
 EvaluatedModel = Literal["base", "student", "teacher"]
 
 # Full: the published runs of 1.5B to 7B lie at 4e-5 to 1e-4, larger ones lower. LoRA: ten times as
@@ -252,6 +253,9 @@ class TrainSection(Section):
 
     learning_rate: float = Field(default_factory=_default_learning_rate, gt=0, le=1)
     """Peak learning rate; 5e-5 for `full` and 5e-4 for `lora` unless given."""
+
+    optimizer: Optimizer = "adamw"
+    """`muon` orthogonalises the updates of matrices: a small student learns more from the same steps."""
 
     epochs: int = Field(default=3, ge=1)
     """Passes over the examples."""

@@ -243,6 +243,7 @@ def _make_trainer(
         checkpoints,
         warmup_share=section.warmup_share,
         final_lr_share=section.final_lr_share,
+        use_muon=section.optimizer == "muon",
     )
 
 

@@ -25,6 +25,7 @@ from transformers.trainer_callback import PrinterCallback
 from distill.errors import StageError
 from students.checkpoints import Checkpoints
 from students.loss import supervised_loss
+from students.muon import Muon
 from students.rows import PackedRows
 
 _WEIGHTS = "trained.safetensors"
@@ -59,6 +60,7 @@ class StudentTrainer(Trainer):
         *,
         warmup_share: float,
         final_lr_share: float,
+        use_muon: bool,
     ) -> None:
         """Wrap what is trained.
 
@@ -70,6 +72,7 @@ class StudentTrainer(Trainer):
             checkpoints: Where states are kept.
             warmup_share: Of the steps, in which the learning rate rises.
             final_lr_share: Of the peak, to which the learning rate falls.
+            use_muon: For the matrices, instead of AdamW.
         """
         self._decoder: torch.nn.Module = causal_lm.get_decoder()
         self._head: torch.nn.Linear = causal_lm.get_output_embeddings()
@@ -77,6 +80,7 @@ class StudentTrainer(Trainer):
         self._checkpoints = checkpoints
         self._warmup_share = warmup_share
         self._final_lr_share = final_lr_share
+        self._use_muon = use_muon
         self._step = StepFigures(0.0, 0)
         super().__init__(model=model, args=args, train_dataset=rows, data_collator=_only_item)
         self.remove_callback(PrinterCallback)
@@ -112,6 +116,19 @@ class StudentTrainer(Trainer):
         tokens = inputs["input_ids"].numel()
         self._step = StepFigures(self._step.loss + loss.item(), self._step.tokens + tokens)
         return loss
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """The Trainer's AdamW, or Muon."""
+        if not self._use_muon:
+            return super().create_optimizer(model)
+        trained = model or self.model
+        assert trained is not None
+        self.optimizer = Muon(
+            trained.named_parameters(),
+            lr=self.args.learning_rate,
+            weight_decay=self.args.weight_decay,
+        )
+        return self.optimizer
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None

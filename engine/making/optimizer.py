@@ -56,6 +56,11 @@ class Muon(torch.optim.Optimizer):
                 param.add_(update, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
 
 
+def is_muon_matrix(name: str, param: torch.Tensor) -> bool:
+    """Whether a parameter maps one hidden space to another, the kind that Muon is for."""
+    return param.ndim > 1 and not any(part in name for part in _NOT_FOR_MUON)
+
+
 def make_optimizers(
     model: nn.Module, *, muon_lr: float, adam_lr: float
 ) -> tuple[Muon, torch.optim.AdamW]:
@@ -63,7 +68,6 @@ def make_optimizers(
     matrices: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, param in model.named_parameters():
-        is_matrix = param.ndim > 1 and not any(part in name for part in _NOT_FOR_MUON)
-        (matrices if is_matrix else rest).append(param)
+        (matrices if is_muon_matrix(name, param) else rest).append(param)
     adam = torch.optim.AdamW(rest, lr=adam_lr, betas=(0.9, 0.95), weight_decay=0.0)
     return Muon(matrices, lr=muon_lr), adam

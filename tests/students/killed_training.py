@@ -30,6 +30,7 @@ EXAMPLES = [
 SHARED = {"epochs": 4, "learning_rate": 1e-2, "batch_tokens": 512, "seq_len": 256}
 SECTIONS = {
     "full": TrainSection(**SHARED, checkpoint_every_steps=2),
+    "muon": TrainSection(**SHARED, checkpoint_every_steps=2, optimizer="muon"),
     "lora": TrainSection(
         **SHARED,
         checkpoint_every_steps=3,

@@ -82,9 +82,7 @@ def test_training_lowers_the_loss(
 ) -> None:
     report = run(examples, tiny_qwen2, tmp_path, epochs=8)
     assert report.final_loss < report.losses[0] / 2
-    assert (
-        report.tokens == report.trained_tokens + report.examples * len("<>12 + 12?<><>") // 1 or 1
-    )
+    assert 0 < report.trained_tokens < report.tokens
 
 
 def test_same_seed_same_weights_and_other_seed_others(
