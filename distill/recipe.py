@@ -255,7 +255,7 @@ class TrainSection(Section):
     """Peak learning rate; 5e-5 for `full` and 5e-4 for `lora` unless given."""
 
     optimizer: Optimizer = "adamw"
-    """`muon` orthogonalises the updates of matrices: a small student learns more from the same steps."""
+    """`muon` orthogonalises updates of matrices: a small student learns more per step."""
 
     epochs: int = Field(default=3, ge=1)
     """Passes over the examples."""
