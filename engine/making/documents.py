@@ -4,7 +4,8 @@ A document is token ids with a mask of the tokens that carry loss. Problem texts
 only what follows from them is supervised. Drills teach what very small models lack: ``facts``
 (single sums, over all pairs), ``copy`` (a random sequence, then the same again), ``recall`` (pairs,
 then the second of a pair when the first comes up), ``reading`` (what a problem states, line by
-line, with nothing worked out) and ``single_steps`` (steps that have nothing to do with each other).
+line, with nothing worked out), ``notes`` (the same as a reply in a conversation) and
+``single_steps`` (steps that have nothing to do with each other).
 """
 
 import random
@@ -124,13 +125,15 @@ class DocumentMaker:
 
     def reading(self, problem: Problem) -> Document:
         """A problem as plain text, then what it states, line by line, with no sum and no answer."""
-        if problem.kind == "expression":
-            lines = [_WORDING.sub("", problem.text)]
-        else:
-            lines = [line.partition(":")[0] for line in problem.work]
         question = self._encode(problem.text + "\n")
-        stated = self._encode("\n".join(lines) + "\n")
+        stated = self._encode("\n".join(_stated(problem)) + "\n")
         return Document(question + stated, [False] * len(question) + [True] * len(stated))
+
+    def notes(self, problem: Problem) -> Document:
+        """The reading as a reply: between the think tags stands what is stated; no answer."""
+        prompt = self._render([{"role": "user", "content": problem.text}], reply=True)
+        stated = self._encode("<think>\n" + "\n".join(_stated(problem)) + "\n</think>")
+        return Document(prompt + stated, [False] * len(prompt) + [True] * len(stated))
 
     def single_steps(self) -> Document:
         """Steps of work, each from numbers of its own; what follows the given is supervised."""
@@ -190,6 +193,13 @@ class DocumentMaker:
             messages, tokenize=False, add_generation_prompt=reply
         )
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _stated(problem: Problem) -> list[str]:
+    """What a problem states, in the words of its work but with nothing worked out."""
+    if problem.kind == "expression":
+        return [_WORDING.sub("", problem.text)]
+    return [line.partition(":")[0] for line in problem.work]
 
 
 def _learned_words(tokenizer: PreTrainedTokenizerFast) -> int:

@@ -47,6 +47,11 @@ PHASES = (
         3,
         {"copy": 8, "recall": 8, "facts": 9, "solved": 15, "reading": 20, "single_steps": 40},
     ),
+    Phase(
+        1100,
+        4,
+        {"copy": 5, "recall": 5, "facts": 15, "solved": 10, "notes": 35, "single_steps": 30},
+    ),
 )
 
 
@@ -87,6 +92,7 @@ def document_source(tokenizer: PreTrainedTokenizerFast, phase: Phase) -> Callabl
         "single_steps": maker.single_steps,
         "solved": lambda: maker.problem(problem_of(1, rng)),
         "reading": lambda: maker.reading(problem_of(rng.choice(LEVELS), rng)),
+        "notes": lambda: maker.notes(problem_of(rng.choice(LEVELS), rng)),
         "text": lambda: maker.text(problem_of(rng.choice(LEVELS), rng)),
     }
 
