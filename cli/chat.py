@@ -1,6 +1,8 @@
 """``distill chat``: a conversation with a student in the terminal."""
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,7 +65,8 @@ def _greet(folder: Path) -> None:
     if held_out.is_file():
         from distill.prompts import read_prompts
 
-        note(f"for example: {read_prompts(held_out)[0].text}")
+        columns = shutil.get_terminal_size().columns
+        note(textwrap.fill(f"for example: {read_prompts(held_out)[0].text}", columns))
 
 
 def _messages() -> Iterator[str]:
