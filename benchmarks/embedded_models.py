@@ -16,6 +16,7 @@ import results_file
 import students
 import teachers
 from distill.evaluate import ModelReport, compare, evaluate
+from distill.metrics import Estimate
 from distill.overrides import load_recipe
 from distill.problems import embedded_prompts
 from distill.recipe import EmbeddedTeacher, EvalSection
@@ -77,17 +78,22 @@ def measure(
     }
     recovery = compare(prompts, reports).recovery
     if recovery:
-        print(f"student / teacher: {recovery}")
+        print(f"student by teacher: {percent(recovery)}")
         figures["recovery"] = asdict(recovery)
     return figures
 
 
 def print_report(report: ModelReport) -> None:
     """One model: overall, by kind, by level."""
-    overall = report.pass_at_1
-    print(f"{report.who}: {overall.value:.1%} ({overall.low:.1%} to {overall.high:.1%})")
+    print(f"{report.who}: {percent(report.pass_at_1)}")
     for part in (*report.kinds, *report.levels):
-        print(f"  {part}")
+        print(f"  {part.name:<10} {percent(part.pass_at_1)}")
+
+
+def percent(estimate: Estimate) -> str:
+    """Value and interval, such as ``91.7 % (90.3 to 92.9)``."""
+    value, low, high = (100 * each for each in (estimate.value, estimate.low, estimate.high))
+    return f"{value:.1f} % ({low:.1f} to {high:.1f})"
 
 
 if __name__ == "__main__":
