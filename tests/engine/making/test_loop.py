@@ -9,12 +9,19 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from engine.making.documents import Batch, DocumentMaker, batches
 from engine.making.loop import LoopSettings, RouterBalance, pretrain, schedule
 from engine.making.optimizer import orthogonalise
+from engine.threads import fitting_threads
 from teachers.embedded.pretrain import build_model
 
 
 def stream(tokenizer: PreTrainedTokenizerFast) -> Iterator[Batch]:
     maker = DocumentMaker(tokenizer, 1)
     return batches(maker.facts, batch_tokens=1024, pad_id=0, seed=1, pool=64)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    with fitting_threads(1):  # a second thread stalls while other programs keep the cores busy
+        yield
 
 
 @pytest.fixture
