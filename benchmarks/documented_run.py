@@ -10,14 +10,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import results_file
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "quickstart.toml"
 
 
-def without_lists(value: Any) -> Any:
+def without_lists(value: object) -> object:
     """The figures without those of each step and each problem, which the run folder holds."""
     if isinstance(value, dict):
         long = {"losses", "scores"}
@@ -30,7 +29,7 @@ def main() -> None:
     command = [sys.executable, "-m", "distill", "run", str(RECIPE), "--controls"]
     subprocess.run(command, check=True)
     done = subprocess.run([*command, "--json"], check=True, stdout=subprocess.PIPE)
-    print(results_file.write("documented_run", without_lists(json.loads(done.stdout))))
+    print(results_file.write("documented_run", {"run": without_lists(json.loads(done.stdout))}))
 
 
 if __name__ == "__main__":
