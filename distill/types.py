@@ -114,12 +114,35 @@ class Verdict:
         reason: One sentence a person can check.
         verifier: Name and version of the rule that judged, such as ``"answer/1"``.
         reward: Number in [0, 1]; 0 when unknown.
+        milliseconds: What judging took; no part of what makes two verdicts equal.
     """
 
     is_accepted: bool | None
     reason: str
     verifier: str
     reward: float = 0.0
+    milliseconds: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one rule of the filter measured on one trace.
+
+    Attributes:
+        name: Of the rule, such as ``"repetition"``.
+        version: Raised when the rule could find otherwise on the same trace.
+        value: What was measured; ``None`` if there was nothing to measure.
+        threshold: What it was held against; ``None`` for a mere label.
+        ok: Whether the trace passes.
+        reason: One sentence a person can check; may be empty when it passes.
+    """
+
+    name: str
+    version: int
+    value: float | str | None
+    threshold: float | str | None
+    ok: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
