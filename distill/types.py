@@ -91,13 +91,41 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one answer of an endpoint cost, beside its tokens.
+
+    Attributes:
+        at: When it was complete, UTC, such as ``"2026-11-24T09:00:00Z"``.
+        seconds: From asking to the end of the answer, waits for a retry included.
+        attempts: How often it was asked for; each but the last came to nothing.
+        usd: By the price at that time; ``None`` when no price is known.
+        model: What the server says answered; empty if it says nothing.
+    """
+
+    at: str
+    seconds: float
+    attempts: int = 1
+    usd: float | None = None
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
-    """One stored completion of one prompt."""
+    """One stored completion of one prompt.
+
+    Attributes:
+        prompt_id: Whose.
+        sample_index: Which of the prompt's samples.
+        model: Who wrote it.
+        completion: What was written.
+        receipt: What it cost, if an endpoint wrote it; no part of what makes traces equal.
+    """
 
     prompt_id: str
     sample_index: int
     model: str
     completion: Completion
+    receipt: Receipt | None = field(default=None, compare=False)
 
     @property
     def id(self) -> str:
@@ -182,10 +210,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A request and the completion it got."""
+    """A request, the completion it got, and what that cost if an endpoint wrote it."""
 
     request: Request
     completion: Completion
+    receipt: Receipt | None = None
 
 
 class RequestSource(Protocol):

@@ -67,12 +67,14 @@ def test_the_shape_of_a_stored_trace_is_fixed() -> None:
                 },
                 "error": None,
             },
+            "receipt": None,
         },
         "verdict": {
             "is_accepted": True,
             "reason": "boxed 14, gold 14",
             "verifier": "answer/1",
             "reward": 1.0,
+            "milliseconds": 0.0,
         },
     }
 
