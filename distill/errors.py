@@ -67,3 +67,24 @@ class MissingDependencyError(DistillError):
     """An optional library that is not installed; the hint is the install line."""
 
     exit_code = 8
+
+
+class TeacherError(DistillError):
+    """An endpoint that refuses every request: a wrong key, URL or model, an empty account.
+
+    Attributes:
+        refused: Requests that it refused, so that nobody takes them for billed.
+    """
+
+    exit_code = 9
+
+    def __init__(self, problem: str, *, hint: str = "", refused: int = 0) -> None:
+        """Take the problem in the server's words, and how many requests it refused."""
+        super().__init__(problem, hint=hint)
+        self.refused = refused
+
+
+class BudgetError(DistillError):
+    """A limit on money, tokens or time that was reached; the stage goes on when it is raised."""
+
+    exit_code = 10

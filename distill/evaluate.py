@@ -24,9 +24,10 @@ from distill.metrics import (
 )
 from distill.recipe import EvalSection
 from distill.records import to_record
-from distill.sampling import ProgressListener, SamplingOutcome, sample_prompts
+from distill.sampling import ProgressListener, sample_prompts
 from distill.schedule import SamplingPlan
 from distill.storage import hash_json
+from distill.tally import SamplingOutcome
 from distill.traces import read_traces
 from distill.types import Completer, JudgedTrace, Prompt, Verifier
 from distill.verify.answer import final_answer

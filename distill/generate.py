@@ -3,38 +3,19 @@
 The traces are in the journal; the report says what came out of it.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from distill.allowance import Allowance
 from distill.errors import DataError
 from distill.journal import Journal
 from distill.recipe import GenerateSection
-from distill.sampling import ProgressListener, SamplingOutcome, sample_prompts
+from distill.sampling import ProgressListener, sample_prompts
 from distill.schedule import SamplingPlan
-from distill.traces import read_traces
-from distill.types import Completer, JudgedTrace, Prompt, Verifier
+from distill.tally import KindFigures, SamplingOutcome
+from distill.types import Completer, Completion, Prompt, Usage, Verifier
 from distill.verify.form import structure_fault
-
-
-@dataclass(frozen=True, slots=True)
-class KindFigures:
-    """What came out for one kind of prompt.
-
-    Attributes:
-        kind: As the prompts say; ``""`` where they say nothing.
-        prompts: How many there are.
-        covered: How many of them have at least one accepted trace.
-        samples: Traces that were drawn.
-        accepted: Traces that the verifier accepted.
-    """
-
-    kind: str
-    prompts: int
-    covered: int
-    samples: int
-    accepted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +33,10 @@ class GenerateReport:
         malformed: Traces that ended by themselves but are not whole.
         failed: Samples that got no answer.
         output_tokens: Tokens of all traces.
+        usage: Tokens read and written.
+        usd: What all traces cost; ``None`` if nothing is billed or the price of any is unknown.
+        unanswered: Requests that may have been billed and whose answer is not stored.
+        fixed_samples: What ``samples`` for every prompt would have been.
         kinds: The same by kind of prompt, in the order of the prompts.
         outcome: How the sampling went, with time and speed of this try.
     """
@@ -66,6 +51,10 @@ class GenerateReport:
     malformed: int
     failed: int
     output_tokens: int
+    usage: Usage
+    usd: float | None
+    unanswered: int
+    fixed_samples: int
     kinds: tuple[KindFigures, ...]
     outcome: SamplingOutcome
 
@@ -80,6 +69,8 @@ def generate(
     journal_path: Path,
     needs_reasoning: bool = True,
     needs_box: bool = True,
+    asked_path: Path | None = None,
+    allowance: Allowance | None = None,
     on_progress: ProgressListener | None = None,
 ) -> GenerateReport:
     """Sample all prompts, or go on where an earlier try stopped.
@@ -93,7 +84,9 @@ def generate(
         journal_path: Where the traces are stored.
         needs_reasoning: Whether a trace without reasoning counts as malformed.
         needs_box: Whether a trace whose answer has not exactly one box counts as malformed.
-        on_progress: Called after every answer.
+        asked_path: Where requests are noted before they are sent, if the completer is billed.
+        allowance: What may be spent.
+        on_progress: Called as traces are stored.
 
     Raises:
         DataError: If ``until_correct`` is set and no prompt has a gold answer.
@@ -104,6 +97,10 @@ def generate(
             "generate.until_correct needs gold answers, and no prompt has one",
             hint="Give the prompts an 'answer', or leave until_correct out.",
         )
+
+    def find_fault(completion: Completion) -> str:
+        return structure_fault(completion, needs_reasoning=needs_reasoning, needs_box=needs_box)
+
     with Journal.open(journal_path) as journal:
         outcome = sample_prompts(
             prompts,
@@ -114,64 +111,26 @@ def generate(
             journal=journal,
             stage="generate",
             max_failed_share=section.max_failed_share,
+            asked_path=asked_path,
+            allowance=allowance,
+            find_fault=find_fault,
             on_progress=on_progress,
         )
-    counts = _count(read_traces(journal_path, prompts, section.samples), needs_reasoning, needs_box)
-    kinds = _by_kind(prompts, counts)
     return GenerateReport(
         model=completer.model,
         prompts=len(prompts),
-        covered=sum(kind.covered for kind in kinds),
+        covered=sum(kind.covered for kind in outcome.kinds),
         samples=outcome.samples,
         accepted=outcome.accepted,
-        unknown=counts.unknown,
+        unknown=outcome.unknown,
         truncated=outcome.truncated,
-        malformed=counts.malformed,
+        malformed=outcome.malformed,
         failed=outcome.failed,
         output_tokens=outcome.output_tokens,
-        kinds=kinds,
-        outcome=outcome,
+        usage=outcome.usage,
+        usd=outcome.usd,
+        unanswered=outcome.unanswered,
+        fixed_samples=section.samples * len(prompts),
+        kinds=outcome.kinds,
+        outcome=replace(outcome, kinds=()),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Counts:
-    """Traces and accepted ones by prompt id, and what the sampling outcome does not say."""
-
-    samples: Counter[str]
-    accepted: Counter[str]
-    unknown: int
-    malformed: int
-
-
-def _count(traces: Iterable[JudgedTrace], needs_reasoning: bool, needs_box: bool) -> _Counts:
-    samples: Counter[str] = Counter()
-    accepted: Counter[str] = Counter()
-    unknown = malformed = 0
-    for judged in traces:
-        samples[judged.trace.prompt_id] += 1
-        accepted[judged.trace.prompt_id] += judged.verdict.is_accepted is True
-        unknown += judged.verdict.is_accepted is None
-        completion = judged.trace.completion
-        if completion.finish == "stop":
-            fault = structure_fault(
-                completion, needs_reasoning=needs_reasoning, needs_box=needs_box
-            )
-            malformed += bool(fault)
-    return _Counts(samples, accepted, unknown, malformed)
-
-
-def _by_kind(prompts: Sequence[Prompt], counts: _Counts) -> tuple[KindFigures, ...]:
-    figures = []
-    for kind in dict.fromkeys(prompt.kind for prompt in prompts):
-        ids = [prompt.id for prompt in prompts if prompt.kind == kind]
-        figures.append(
-            KindFigures(
-                kind=kind,
-                prompts=len(ids),
-                covered=sum(counts.accepted[name] > 0 for name in ids),
-                samples=sum(counts.samples[name] for name in ids),
-                accepted=sum(counts.accepted[name] for name in ids),
-            )
-        )
-    return tuple(figures)

@@ -15,9 +15,10 @@ import json
 import os
 import re
 import zlib
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -49,6 +50,8 @@ class Journal:
         self._descriptor = descriptor
         self._lock = lock
         self._state = _State(scan.safe_bytes, scan.records)
+        self._appended = scan.records
+        self._pending: deque[tuple[int, bytes]] = deque()
         self._failure: StorageError | None = None
 
     @classmethod
@@ -89,14 +92,20 @@ class Journal:
         """The safe records in order, one at a time; record ``i`` is line ``i + 1``."""
         return _read(self.path, self._state.records)
 
+    @property
+    def appended_records(self) -> int:
+        """How many records it holds once what was appended is committed."""
+        return self._appended
+
     def append(self, record: Mapping[str, object]) -> None:
-        """Take a record; it is safe after the next `commit` only.
+        """Take a record; it is safe after the next `commit` only, which another thread may call.
 
         Raises:
             ValueError: If it holds NaN or infinity, or a key ``"crc"``.
             TypeError: If it holds something that JSON has no word for.
         """
-        self._state.pending.append(_line(record))
+        self._pending.append((self._appended, _line(record)))
+        self._appended += 1
 
     def commit(self) -> None:
         """Write and sync what was appended; all of it is safe when this returns.
@@ -105,24 +114,39 @@ class Journal:
             StorageError: If the disk refuses; says how many records are safe. The journal then
                 takes nothing more: after a failed sync nobody knows what a second one would say.
         """
+        self._write(is_synced=True)
+
+    def write(self) -> None:
+        """Write what was appended without waiting for the disk: it survives a kill of the process.
+
+        Raises:
+            StorageError: If the disk refuses, as for `commit`.
+        """
+        self._write(is_synced=False)
+
+    def _write(self, *, is_synced: bool) -> None:
         if self._failure:
             raise self._failure
         state = self._state
-        if not state.pending:
+        while self._pending and self._pending[0][0] < state.records:
+            self._pending.popleft()
+        lines = [line for _, line in tuple(self._pending)]
+        if not lines:
             return
-        data = b"".join(state.pending)
+        data = b"".join(lines)
         try:
             with storage_errors(self.path, note=f"{state.records} records are safe"):
                 _write_at(self._descriptor, data, state.end)
-                _sync_data(self._descriptor)
+                if is_synced:
+                    _sync_data(self._descriptor)
         except StorageError as failure:
             self._failure = failure
             with suppress(OSError):  # else the next open cuts it
                 os.ftruncate(self._descriptor, state.end)
             raise
         # One assignment: if Ctrl-C comes before it, the same bytes are written once more to the
-        # same place.
-        self._state = _State(state.end + len(data), state.records + len(state.pending))
+        # same place. What is safe leaves the queue at the next commit, by its number.
+        self._state = _State(state.end + len(data), state.records + len(lines))
 
     def close(self) -> None:
         """Commit what is pending, then let others write; a second call does nothing.
@@ -163,13 +187,12 @@ def read_journal(path: Path) -> Iterator[Record]:
     return _read(path, None)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _State:
-    """Where the safe records end, how many they are, and the lines that wait for a commit."""
+    """Where the safe records end, and how many they are."""
 
     end: int
     records: int
-    pending: list[bytes] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

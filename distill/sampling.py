@@ -1,20 +1,27 @@
 """The one sampling loop, for generation and for evaluation.
 
-It asks a completer for samples, has each answer judged as it arrives, and appends both to a
-journal before they count. A run that was killed goes on from the journal: the same command gives
-the same traces, and nothing that was stored is asked again but the block that was under way, and
-that only with a completer whose rows depend on each other.
+It asks a completer for samples, has each answer judged as it arrives, and writes both to a journal
+before they count: a sample is counted, and decides what is asked next, once it is on the disk. A
+run that was killed goes on from the journal: the same command gives the same traces, and nothing
+that was stored is asked again but the block that was under way, and that only with a completer
+whose rows depend on each other.
 
-This module knows no models; what is asked next is ``distill.schedule``'s to say.
+This module knows no models; what is asked next is ``distill.schedule``'s to say, and what may be
+spent its ``Allowance``'s.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 
-from distill.errors import StageError
+from distill.allowance import Allowance, Stop, Wait
+from distill.asked import AskedLog
+from distill.commits import GroupCommits
+from distill.errors import BudgetError, StageError
 from distill.journal import Journal
 from distill.schedule import SampleKey, SamplingPlan, Schedule
+from distill.tally import FaultFinder, Sample, SamplingOutcome, Tally, figures_by_kind
 from distill.traces import (
     check_header,
     journal_header,
@@ -38,39 +45,9 @@ from distill.types import (
 
 ProgressListener = Callable[[Progress], None]
 
-_GROUP_RECORDS = 64
-_GROUP_SECONDS = 0.5
 _LEAST_FOR_A_SHARE = 20
 """Samples before a share of failures says anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingOutcome:
-    """What a sampling run did.
-
-    Attributes:
-        samples: Samples that were drawn, those of earlier tries included.
-        accepted: How many the verifier accepted.
-        truncated: How many the token limit cut.
-        failed: How many got no answer.
-        output_tokens: Tokens of all samples.
-        resumed: Samples that an earlier try had stored.
-        mismatched: Stored samples that came out differently when their block was asked again; the
-            stored ones count. More than 0 means that the machine, its libraries or its number of
-            threads changed: a resumed run then is not the run that an uninterrupted one had been.
-        seconds: Of this try.
-        tokens_per_second: New tokens of this try by its seconds.
-    """
-
-    samples: int
-    accepted: int
-    truncated: int
-    failed: int
-    output_tokens: int
-    resumed: int
-    mismatched: int
-    seconds: float
-    tokens_per_second: float
+_PROGRESS_SECONDS = 0.05
 
 
 def sample_prompts(
@@ -83,6 +60,9 @@ def sample_prompts(
     journal: Journal,
     stage: str,
     max_failed_share: float = 0.1,
+    asked_path: Path | None = None,
+    allowance: Allowance | None = None,
+    find_fault: FaultFinder = lambda completion: "",
     on_progress: ProgressListener | None = None,
 ) -> SamplingOutcome:
     """Sample, judge and journal until every prompt has what the plan wants.
@@ -99,75 +79,53 @@ def sample_prompts(
         journal: Where traces are stored; new, or of an earlier try with the same settings.
         stage: Name for progress and errors, such as ``"generate"``.
         max_failed_share: Stop when more than this share of the samples failed.
-        on_progress: Called after every answer.
+        asked_path: Where requests of a billed completer are noted before they are sent.
+        allowance: What may be spent, what earlier tries spent included; ``None`` for no limit.
+        find_fault: What is wrong with the form of a finished completion, ``""`` if nothing is.
+        on_progress: Called as samples are stored.
 
     Raises:
         RunDirError: If the journal was written with other settings.
         DataError: If the journal is broken.
         StageError: If too many samples failed.
+        BudgetError: If a limit was reached; what was answered until then is stored.
         StorageError: If the disk refuses.
     """
-    stored = _read_stored(journal, prompts, completer, verifier, sampling)
-    run = _Run(prompts, completer, verifier, plan=plan, journal=journal, stored=stored)
+    header = journal_header(prompts, completer, verifier, sampling)
+    stored, answered = _read_stored(
+        journal, prompts, completer, header=header, find_fault=find_fault
+    )
+    run = _Run(
+        prompts,
+        completer,
+        verifier,
+        plan=plan,
+        journal=journal,
+        stored=stored,
+        find_fault=find_fault,
+        allowance=allowance,
+    )
+    if asked_path is not None and completer.is_billed:
+        run.note_requests(AskedLog.open(asked_path, answered=answered))
     notify = on_progress or (lambda progress: None)
+    notified = 0.0
     try:
         for answer in completer.complete(run, sampling):
             run.consume(answer)
             _check_failures(run.tally, max_failed_share, stage, _LEAST_FOR_A_SHARE)
-            notify(run.progress(stage))
-    finally:  # what is finished is kept, whatever stopped the loop
-        journal.commit()
+            if time.monotonic() - notified > _PROGRESS_SECONDS:
+                notify(run.progress(stage))
+                notified = time.monotonic()
+        run.settle_all()
+    except BaseException as error:
+        run.close(error)
+        raise
+    run.close(None)
+    notify(run.progress(stage))
+    run.refuse_stopped(stage)
     run.check_finished()
     _check_failures(run.tally, max_failed_share, stage, 1)
-    notify(run.progress(stage))
     return run.outcome()
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """What is remembered of a stored sample."""
-
-    is_accepted: bool
-    is_truncated: bool
-    is_failed: bool
-    output_tokens: int
-    fingerprint: int
-    """Hash of the completion, good within this process only."""
-
-    @classmethod
-    def of(cls, judged: JudgedTrace) -> "_Sample":
-        completion = judged.trace.completion
-        return cls(
-            is_accepted=judged.verdict.is_accepted is True,
-            is_truncated=completion.is_truncated,
-            is_failed=completion.finish == "error",
-            output_tokens=completion.usage.output_tokens,
-            fingerprint=hash(completion),
-        )
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Running totals."""
-
-    samples: int = 0
-    accepted: int = 0
-    truncated: int = 0
-    failed: int = 0
-    output_tokens: int = 0
-    resumed: int = 0
-    new_tokens: int = 0
-    mismatched: int = 0
-    last_error: str = ""
-
-    def add(self, sample: _Sample, *, is_resumed: bool) -> None:
-        self.samples += 1
-        self.accepted += sample.is_accepted
-        self.truncated += sample.is_truncated
-        self.failed += sample.is_failed
-        self.output_tokens += sample.output_tokens
-        self.resumed += is_resumed
-        self.new_tokens += 0 if is_resumed else sample.output_tokens
 
 
 class _Run:
@@ -181,57 +139,118 @@ class _Run:
         *,
         plan: SamplingPlan,
         journal: Journal,
-        stored: Mapping[SampleKey, _Sample],
+        stored: Mapping[SampleKey, Sample],
+        find_fault: FaultFinder,
+        allowance: Allowance | None,
     ) -> None:
-        self.tally = _Tally()
-        self._ranks = prompt_ranks(prompts)
-        self._model = completer.model
+        self.tally = Tally()
+        self._prompts = prompts
+        self._completer = completer
         self._verifier = verifier
         self._journal = journal
         self._stored = stored
-        self._takes_whole_blocks = not completer.has_independent_rows
+        self._find_fault = find_fault
+        self._allowance = allowance
+        self._refusal: Stop | Wait | None = None
+        self._asked: AskedLog | None = None
+        self._keys: dict[tuple[str, int], SampleKey] = {}  # of what is in flight
+        # Whole blocks are synced once each; single rows in the background, many at a time.
+        is_independent = completer.has_independent_rows
+        self._commits = GroupCommits[tuple[SampleKey, Sample]](journal) if is_independent else None
         self._schedule = Schedule(
             prompts,
             plan,
             {key: sample.is_accepted for key, sample in stored.items()},
-            takes_whole_blocks=self._takes_whole_blocks,
-            on_stored=lambda key: self.tally.add(stored[key], is_resumed=True),
+            takes_whole_blocks=not is_independent,
+            samples_at_once=completer.samples_at_once,
+            on_stored=lambda key: self._count(stored[key], is_resumed=True),
         )
-        self._started = self._committed = time.monotonic()
-        self._pending = 0
+        self._started = time.monotonic()
+
+    def note_requests(self, asked: AskedLog) -> None:
+        """Note from now on what is asked, before it is sent."""
+        self._asked = asked
 
     def take(self, n: int) -> Sequence[Request]:
-        """Commit what has arrived, then say what is wanted next."""
-        waited = time.monotonic() - self._committed
-        is_group = self._pending >= _GROUP_RECORDS or waited >= _GROUP_SECONDS
-        if self._takes_whole_blocks or is_group:
+        """Count what has become safe, then say what is wanted next."""
+        if self._commits is None:
             self._journal.commit()
-            self._pending, self._committed = 0, time.monotonic()
-        return self._schedule.take(n)
+        else:
+            self._settle(self._commits.safe())
+        if not self._is_allowed():
+            return ()
+        requests = list(self._schedule.take(n))
+        if len(requests) < n and self._commits is not None and self._commits.is_waiting:
+            # What is asked next may depend on verdicts that are about to be safe.
+            self._settle(self._commits.wait())
+            requests += self._schedule.take(n - len(requests))
+        if requests:
+            for key in self._schedule.last_taken:
+                self._keys[self._prompts[key.rank].id, key.sample_index] = key
+            if self._asked is not None:
+                self._asked.note(requests)
+        return requests
+
+    def seconds_to_wait(self) -> float | None:
+        """Until the budget allows more; ``None`` when the work is done."""
+        return self._refusal.seconds if isinstance(self._refusal, Wait) else None
 
     def consume(self, answer: Answer) -> None:
-        """Judge, store and count one answer."""
+        """Judge and store one answer."""
         request = answer.request
         completion = _without_lone_surrogates(answer.completion)
-        key = SampleKey(request.sample_index, self._ranks[request.prompt.id])
+        key = self._keys.pop((request.prompt.id, request.sample_index))
         sample = self._stored.get(key)
-        is_resumed = sample is not None
-        if sample is None:
-            sample = self._store(request, completion)
-        elif sample.fingerprint != hash(completion):
-            self.tally.mismatched += 1
-        self._schedule.settle(key, is_accepted=sample.is_accepted)
-        self.tally.add(sample, is_resumed=is_resumed)
+        if sample is not None:
+            self.tally.mismatched += sample.fingerprint != hash(completion)
+            self._settle([(key, sample)], is_resumed=True)
+            return
+        verdict = self._verifier.verify(request.prompt, completion)
+        judged = JudgedTrace(
+            Trace(
+                request.prompt.id,
+                request.sample_index,
+                self._completer.model,
+                completion,
+                answer.receipt,
+            ),
+            verdict,
+        )
+        sample = Sample.of(judged, self._find_fault)
         if sample.is_failed:
             self.tally.last_error = completion.error or "no reason given"
+        if self._commits is None:
+            self._journal.append(trace_record(judged))
+            self._settle([(key, sample)])
+        else:
+            self._commits.append(trace_record(judged), (key, sample))
 
-    def _store(self, request: Request, completion: Completion) -> _Sample:
-        verdict = self._verifier.verify(request.prompt, completion)
-        trace = Trace(request.prompt.id, request.sample_index, self._model, completion)
-        judged = JudgedTrace(trace, verdict)
-        self._journal.append(trace_record(judged))
-        self._pending += 1
-        return _Sample.of(judged)
+    def settle_all(self) -> None:
+        """Wait until every answer is safe, and count it."""
+        if self._commits is not None:
+            self._settle(self._commits.wait())
+
+    def close(self, error: BaseException | None) -> None:
+        """Keep what is finished, whatever stopped the loop."""
+        if self._commits is not None:
+            self._commits.close()
+        if self._asked is not None:
+            self._asked.close(error)
+        self._journal.commit()
+
+    def refuse_stopped(self, stage: str) -> None:
+        """Say that a limit ended the run before its work was done.
+
+        Raises:
+            BudgetError: If one did.
+        """
+        if isinstance(self._refusal, Stop):
+            tally, total = self.tally, self._schedule.total
+            raise BudgetError(
+                f"{stage} stopped: {self._refusal.why}; {tally.samples:,} of"
+                f" {total:,} samples are stored, {tally.accepted:,} of them accepted",
+                hint="Raise the limit and run the same command again: it goes on from here.",
+            )
 
     def check_finished(self) -> None:
         """Make sure that the completer left nothing undone.
@@ -241,36 +260,70 @@ class _Run:
         """
         if self._schedule.in_flight or self._schedule.total != self.tally.samples:
             raise RuntimeError(
-                f"the completer {self._model} ended after {self.tally.samples} of"
+                f"the completer {self._completer.model} ended after {self.tally.samples} of"
                 f" {self._schedule.total} samples, {self._schedule.in_flight} unanswered"
             )
 
     def progress(self, stage: str) -> Progress:
         """Where the run stands."""
-        tally, samples = self.tally, max(self.tally.samples, 1)
+        tally, total = self.tally, self._schedule.total
+        samples, seconds = max(tally.samples, 1), max(time.monotonic() - self._started, 1e-9)
         figures = {
             "accepted": f"{tally.accepted / samples:.0%}",
-            "tokens": f"{tally.output_tokens:,}",
+            "traces/s": f"{(tally.samples - tally.resumed) / seconds:,.1f}",
+            "tokens": f"{tally.usage.output_tokens:,}",
             "tokens/s": f"{self._tokens_per_second():,.0f}",
         }
+        if self._completer.is_billed and tally.samples and tally.known_usd is not None:
+            expected = tally.usd / tally.samples * total
+            figures["USD"] = f"{tally.usd:,.2f} of about {expected:,.2f}"
         if tally.failed:
             figures["failed"] = f"{tally.failed:,}"
-        return Progress(stage, tally.samples, self._schedule.total, tally.resumed, figures)
+        if isinstance(self._refusal, Wait):
+            figures["waiting"] = self._refusal.why
+        figures |= self._completer.progress_figures()
+        return Progress(stage, tally.samples, total, tally.resumed, figures)
 
     def outcome(self) -> SamplingOutcome:
         """The totals, at the end."""
-        tally = self.tally
+        tally, schedule = self.tally, self._schedule
         return SamplingOutcome(
             samples=tally.samples,
             accepted=tally.accepted,
+            unknown=tally.unknown,
             truncated=tally.truncated,
+            malformed=tally.malformed,
             failed=tally.failed,
-            output_tokens=tally.output_tokens,
+            output_tokens=tally.usage.output_tokens,
+            usage=tally.usage,
+            usd=tally.known_usd if self._completer.is_billed else None,
+            unanswered=tally.unanswered + (self._asked.unanswered if self._asked else 0),
             resumed=tally.resumed,
             mismatched=tally.mismatched,
+            kinds=figures_by_kind(
+                self._prompts, schedule.samples_per_prompt, schedule.accepted_per_prompt
+            ),
             seconds=time.monotonic() - self._started,
             tokens_per_second=self._tokens_per_second(),
         )
+
+    def _is_allowed(self) -> bool:
+        if self._allowance is None:
+            return True
+        self._refusal = self._allowance.refusal(in_flight=self._schedule.in_flight)
+        return self._refusal is None
+
+    def _settle(
+        self, finished: Sequence[tuple[SampleKey, Sample]], *, is_resumed: bool = False
+    ) -> None:
+        for key, sample in finished:
+            self._schedule.settle(key, is_accepted=sample.is_accepted)
+            self._count(sample, is_resumed=is_resumed)
+
+    def _count(self, sample: Sample, *, is_resumed: bool) -> None:
+        self.tally.add(sample, is_resumed=is_resumed)
+        if self._allowance is not None:
+            self._allowance.add(sample.usage, sample.usd)
 
     def _tokens_per_second(self) -> float:
         return self.tally.new_tokens / max(time.monotonic() - self._started, 1e-9)
@@ -280,29 +333,34 @@ def _read_stored(
     journal: Journal,
     prompts: Sequence[Prompt],
     completer: Completer,
-    verifier: Verifier,
-    sampling: Sampling,
-) -> dict[SampleKey, _Sample]:
-    """What earlier tries left; writes the header of a new journal."""
-    header = journal_header(prompts, completer, verifier, sampling)
+    *,
+    header: Mapping[str, object],
+    find_fault: FaultFinder,
+) -> tuple[dict[SampleKey, Sample], int]:
+    """Samples that earlier tries left, and how many records of such there are.
+
+    A sample that failed and was asked again has two. Writes the header of a new journal.
+    """
+    stored: dict[SampleKey, Sample] = {}
+    if journal.safe_records == 0:
+        journal.append(header)
+        journal.commit()
+        return stored, 0
     ranks = prompt_ranks(prompts)
-    stored: dict[SampleKey, _Sample] = {}
     for line, record in enumerate(journal.records()):
         if line == 0:
             check_header(record, header, journal.path)
             continue
         place = f"{journal.path}:{line + 1}"
         judged = trace_from(record, place)
-        sample = _Sample.of(judged)
+        sample = Sample.of(judged, find_fault)
+        key = key_of(judged, ranks, place)
         if not (sample.is_failed and completer.has_independent_rows):
-            stored[key_of(judged, ranks, place)] = sample
-    if journal.safe_records == 0:
-        journal.append(header)
-        journal.commit()
-    return stored
+            stored[key] = sample
+    return stored, journal.safe_records - 1
 
 
-def _check_failures(tally: _Tally, max_share: float, stage: str, least: int) -> None:
+def _check_failures(tally: Tally, max_share: float, stage: str, least: int) -> None:
     if tally.samples >= least and tally.failed > max_share * tally.samples:
         raise StageError(
             f"{stage}: {tally.failed} of {tally.samples} samples failed, more than {max_share:.0%}"

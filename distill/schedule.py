@@ -1,7 +1,8 @@
 """Which sample to ask for next: the order of requests, early stopping and exact resume.
 
 Requests are handed out by (sample index, rank of the prompt): every prompt gets its first sample
-before any gets its second. What is asked next depends on verdicts only, never on the order in
+before any gets its second. Where one call answers several samples of a prompt, those stay next to
+each other. What is asked next depends on verdicts only, never on the order in
 which answers arrive, so a run that was killed and resumed asks for the same samples.
 
 Where the rows of a batch do not depend on each other (an API), only samples without a stored
@@ -13,8 +14,10 @@ This module knows no files, models or verifiers.
 """
 
 import heapq
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import sub
 
 from distill.types import Prompt, Request
 
@@ -62,6 +65,7 @@ class Schedule:
         *,
         takes_whole_blocks: bool,
         on_stored: Callable[[SampleKey], None],
+        samples_at_once: int = 1,
     ) -> None:
         """Take prompts in the order of their rank.
 
@@ -71,18 +75,24 @@ class Schedule:
             stored: Samples that an earlier try stored, and whether they were accepted.
             takes_whole_blocks: Whether a block that is not stored whole is asked again whole.
             on_stored: Called for each stored sample that counts without being asked again.
+            samples_at_once: Samples of one prompt that are handed out next to each other.
         """
         self._prompts = prompts
         self._plan = plan
         self._stored = stored
         self._takes_whole_blocks = takes_whole_blocks
         self._on_stored = on_stored
-        self._asked = [0] * len(prompts)
-        self._rejected = [0] * len(prompts)
-        self._settled = [0] * len(prompts)
+        self._samples_at_once = samples_at_once
+        # Packed: a million prompts take some bytes each, not some hundred.
+        self._asked = array("I", bytes(4 * len(prompts)))
+        self._rejected = array("I", bytes(4 * len(prompts)))
+        self._settled = array("I", bytes(4 * len(prompts)))
         self._in_flight: set[SampleKey] = set()
-        self._ready = [(0, rank) for rank in range(len(prompts))]  # one entry a prompt at most
-        self._is_ready = [True] * len(prompts)
+        self.last_taken: Sequence[SampleKey] = ()
+        """Which samples the last ``take`` handed out, in its order."""
+        self._untouched = 0  # the first rank that was never asked: its first sample is ready
+        self._ready: list[int] = []  # the others' next samples, one entry a prompt at most
+        self._is_ready = bytearray(b"\1" * len(prompts))
         self.total = plan.samples * len(prompts)
         """Samples in all, as far as known now: less when prompts stop early."""
 
@@ -95,6 +105,11 @@ class Schedule:
     def samples_per_prompt(self) -> tuple[int, ...]:
         """How many samples each prompt has got so far, in rank order."""
         return tuple(self._settled)
+
+    @property
+    def accepted_per_prompt(self) -> tuple[int, ...]:
+        """How many of them were accepted, in rank order."""
+        return tuple(map(sub, self._settled, self._rejected))
 
     def take(self, n: int) -> Sequence[Request]:
         """Up to ``n`` requests that are ready now; see ``RequestSource``.
@@ -112,7 +127,7 @@ class Schedule:
                 return self._hand_out(block)
             for key in block:
                 self._settle_stored(key)
-        return ()
+        return self._hand_out(())
 
     def settle(self, key: SampleKey, *, is_accepted: bool) -> None:
         """Count the verdict about a sample that was handed out.
@@ -137,16 +152,31 @@ class Schedule:
     def _pop(self, n: int) -> list[SampleKey]:
         """Take the next ``n`` samples off the queue."""
         popped: list[SampleKey] = []
-        while len(popped) < n and self._ready:
-            sample_index, rank = heapq.heappop(self._ready)
+        while len(popped) < n and (self._ready or self._untouched < len(self._prompts)):
+            rank = self._next_rank()
+            popped.append(SampleKey(self._asked[rank], rank))
             self._is_ready[rank] = False
             self._asked[rank] += 1
             self._queue(rank)
-            popped.append(SampleKey(sample_index, rank))
         return popped
+
+    def _next_rank(self) -> int:
+        """The prompt whose next sample comes next; it leaves the queue."""
+        untouched = self._untouched
+        if untouched < len(self._prompts) and not (
+            self._ready and self._ready[0] < self._place(0, untouched)
+        ):
+            self._untouched += 1
+            return untouched
+        return heapq.heappop(self._ready) % len(self._prompts)
+
+    def _place(self, sample_index: int, rank: int) -> int:
+        """Where a sample stands in the order; the rank is its remainder by the prompts."""
+        return (sample_index // self._samples_at_once) * len(self._prompts) + rank
 
     def _hand_out(self, keys: Sequence[SampleKey]) -> Sequence[Request]:
         self._in_flight.update(keys)
+        self.last_taken = keys
         return [Request(self._prompts[key.rank], key.sample_index) for key in keys]
 
     def _settle_stored(self, key: SampleKey) -> None:
@@ -164,7 +194,7 @@ class Schedule:
     def _queue(self, rank: int) -> None:
         """Make the prompt's next sample ready, if it is wanted whatever is in flight."""
         if not self._is_ready[rank] and self._asked[rank] < self._wanted(rank):
-            heapq.heappush(self._ready, (self._asked[rank], rank))
+            heapq.heappush(self._ready, self._place(self._asked[rank], rank))
             self._is_ready[rank] = True
 
     def _wanted(self, rank: int) -> int:

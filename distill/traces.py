@@ -7,16 +7,17 @@ what is made of them does not depend on who answered first.
 This module knows records and files, nothing of models.
 """
 
+import hashlib
 import json
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from distill.errors import DataError, RunDirError
 from distill.journal import read_journal
 from distill.records import Record, from_record, to_record
 from distill.schedule import SampleKey
-from distill.storage import hash_json
 from distill.types import Completer, JudgedTrace, Prompt, Sampling, Verifier
 
 _HEADER = "header"
@@ -40,12 +41,28 @@ def journal_header(
         "model": completer.model,
         "fingerprint": completer.fingerprint,
         "verifier": verifier.name,
-        "prompts": hash_json([to_record(prompt) for prompt in prompts]),
+        "prompts": hash_prompts(prompts),
         "sampling": to_record(sampling),
     }
 
 
-def check_header(found: Record, expected: Record, path: Path) -> None:
+def hash_prompts(prompts: Iterable[Prompt]) -> str:
+    """SHA-256 over all that prompts say, in order; one is held at a time.
+
+    Raises:
+        ValueError: If two prompts have one id.
+    """
+    digest, ids = hashlib.sha256(), set[int]()
+    for count, prompt in enumerate(prompts, start=1):
+        ids.add(hash(prompt.id))  # 64 bits of each id, not a million ids
+        if len(ids) < count:
+            raise ValueError(f"two prompts have the same id, {prompt.id!r}")
+        values = [prompt.id, prompt.text, prompt.answer, prompt.kind, prompt.level]
+        digest.update(json.dumps(values).encode())
+    return digest.hexdigest()
+
+
+def check_header(found: Record, expected: Mapping[str, Any], path: Path) -> None:
     """Make sure that a journal was written with the present model and settings.
 
     Raises:

@@ -98,6 +98,8 @@ class Receipt:
         at: When it was complete, UTC, such as ``"2026-11-24T09:00:00Z"``.
         seconds: From asking to the end of the answer, waits for a retry included.
         attempts: How often it was asked for; each but the last came to nothing.
+        unanswered: How many of those may have been billed: cut off, hung or unreadable ones, not
+            those that the server refused.
         usd: By the price at that time; ``None`` when no price is known.
         model: What the server says answered; empty if it says nothing.
     """
@@ -105,6 +107,7 @@ class Receipt:
     at: str
     seconds: float
     attempts: int = 1
+    unanswered: int = 0
     usd: float | None = None
     model: str = ""
 
@@ -224,7 +227,16 @@ class RequestSource(Protocol):
         """Up to ``n`` requests that are ready now.
 
         Answers change what is ready: a source may have nothing while requests are in flight and
-        more after the next answer was consumed. Empty with nothing in flight: the work is done.
+        more after the next answer was consumed. Empty with nothing in flight: see
+        ``seconds_to_wait``.
+        """
+        ...
+
+    def seconds_to_wait(self) -> float | None:
+        """After an empty ``take`` with nothing in flight: how long to wait before the next one.
+
+        ``None`` when the work is done. A completer that never waits may take it for done as well:
+        only what costs money by the hour is told to wait.
         """
         ...
 
@@ -237,11 +249,16 @@ class Completer(Protocol):
         fingerprint: Changes when the same request could get another answer (weights, template).
         has_independent_rows: Whether a request's answer does not depend on the requests taken
             with it. Where rounding depends on the batch, a resumed run takes whole batches again.
+        samples_at_once: Samples of one prompt that it likes to be asked for next to each other,
+            because one call answers them all; 1 if it makes no difference.
+        is_billed: Whether a request may cost money although its answer never arrives.
     """
 
     model: str
     fingerprint: str
     has_independent_rows: bool
+    samples_at_once: int
+    is_billed: bool
 
     def complete(self, source: RequestSource, sampling: Sampling) -> Iterator[Answer]:
         """Pull requests while there is room and yield each answer as soon as it is finished.
@@ -249,6 +266,10 @@ class Completer(Protocol):
         The consumer handles an answer before the next ``take``. A request that fails yields a
         completion with ``finish="error"``; only a cause that stops every request raises.
         """
+        ...
+
+    def progress_figures(self) -> Mapping[str, str]:
+        """What to show beside the progress, such as ``{"at once": "64/256"}``; may be empty."""
         ...
 
 

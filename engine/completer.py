@@ -6,7 +6,7 @@ share a block changes the rounding of their logits in the last digits; therefore
 for whole blocks again (``has_independent_rows`` is ``False``), and gets the same tokens.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -49,6 +49,8 @@ class LocalCompleter:
     """Samples a transformers model in blocks of ``batch_size`` requests."""
 
     has_independent_rows = False
+    samples_at_once = 1
+    is_billed = False
 
     def __init__(
         self,
@@ -78,6 +80,10 @@ class LocalCompleter:
         self._batch_size = batch_size
         self._end_ids = _end_ids(model, tokenizer)
         self._context_tokens = int(getattr(model.config, "max_position_embeddings", 0)) or 1 << 30
+
+    def progress_figures(self) -> Mapping[str, str]:
+        """Nothing beside the sampling loop's own figures."""
+        return {}
 
     def complete(self, source: RequestSource, sampling: Sampling) -> Iterator[Answer]:
         """Take blocks until there are no more, yielding each answer when its row is finished."""

@@ -4,7 +4,7 @@ A recording answers exactly the samples it holds, by prompt id and sample index,
 draw: sampling settings have no effect on it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from distill.errors import DataError
@@ -20,6 +20,8 @@ class ReplayTeacher:
     """A recording as a ``Completer``; it is held in memory."""
 
     has_independent_rows = True
+    samples_at_once = 1
+    is_billed = False
 
     def __init__(self, path: Path) -> None:
         """Read a recording.
@@ -41,6 +43,10 @@ class ReplayTeacher:
         if not self._completions:
             raise DataError(f"{path}: the recording holds no traces")
         self.fingerprint = hash_file(path)
+
+    def progress_figures(self) -> Mapping[str, str]:
+        """Nothing beside the sampling loop's own figures."""
+        return {}
 
     def complete(self, source: RequestSource, sampling: Sampling) -> Iterator[Answer]:
         """Answer every request at once; one that was not recorded fails."""

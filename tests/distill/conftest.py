@@ -1,7 +1,7 @@
 """A completer that follows a script, for the tests of everything that samples."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 
@@ -35,6 +35,8 @@ class ScriptedCompleter:
     """Answers by a script: in whole blocks, or one by one in random order from a pool."""
 
     model = "scripted"
+    samples_at_once = 1
+    is_billed = False
     Kill = ScriptedKill
 
     def __init__(
@@ -54,6 +56,10 @@ class ScriptedCompleter:
         self._batch_size = batch_size
         self._dies_after = dies_after
         self._rng = random.Random(seed)
+
+    def progress_figures(self) -> Mapping[str, str]:
+        """Nothing beside the sampling loop's own figures."""
+        return {}
 
     def complete(self, source: RequestSource, sampling: Sampling) -> Iterator[Answer]:
         """Yield answers in random order, as servers and finished rows do."""

@@ -15,8 +15,9 @@ import pytest
 
 from distill.errors import DataError, RunDirError, StageError
 from distill.journal import Journal
-from distill.sampling import SamplingOutcome, sample_prompts
+from distill.sampling import sample_prompts
 from distill.schedule import SamplingPlan
+from distill.tally import SamplingOutcome
 from distill.traces import read_traces
 from distill.types import Completion, Progress, Prompt, Sampling
 from distill.verify.answer import AnswerVerifier
@@ -193,18 +194,24 @@ def test_answers_are_safe_before_more_are_asked_for(
     assert lines_at_take == [0, 4, 8, 12, 14]
 
 
+def _slow(request: Any, block: Any) -> Completion:
+    time.sleep(0.003)
+    return Completion(r"\boxed{1}", "work")
+
+
 def test_ctrl_c_keeps_what_is_finished(
     prompts: list[Prompt], scripted: Any, tmp_path: Path
 ) -> None:
     path = tmp_path / "traces.jsonl"
 
     def interrupt(progress: Progress) -> None:
-        if progress.done == 6:
+        if progress.done >= 6:
             raise KeyboardInterrupt
 
+    many = [Prompt(f"p{rank}", "?", str(rank)) for rank in range(100)]
     with pytest.raises(KeyboardInterrupt):
-        _sample(path, prompts, scripted(), SamplingPlan(3), on_progress=interrupt)
-    assert len(list(read_traces(path, prompts))) == 6
+        _sample(path, many, scripted(_slow), SamplingPlan(3), on_progress=interrupt)
+    assert 6 <= len(list(read_traces(path, many))) < 300
 
 
 def test_a_stored_answer_counts_when_its_block_comes_out_differently(
@@ -322,13 +329,13 @@ def test_the_stage_stops_when_too_many_fail_and_keeps_the_rest(
     scripted: Any, tmp_path: Path
 ) -> None:
     path = tmp_path / "traces.jsonl"
-    prompts = [Prompt(f"p{rank}", "?", "1") for rank in range(200)]
+    prompts = [Prompt(f"p{rank}", "?", "1") for rank in range(500)]
     completer = scripted(_failing(0.4, "the server is gone"))
     with pytest.raises(StageError) as caught:
         _sample(path, prompts, completer, SamplingPlan(1))
-    assert re.search(r"\d of 20 samples failed, more than 10%", caught.value.problem)
+    assert re.search(r"\d of \d+ samples failed, more than 10%", caught.value.problem)
     assert "the server is gone" in caught.value.problem
-    assert len(list(read_traces(path, prompts))) == 20
+    assert 20 <= len(list(read_traces(path, prompts))) < 500
 
 
 def test_few_samples_that_all_fail_stop_the_stage_at_the_end(
@@ -375,10 +382,10 @@ def test_progress_counts_up_to_a_total_that_shrinks(
     plan = SamplingPlan(5, until_correct=1)
     path = tmp_path / "traces.jsonl"
     outcome = _sample(path, prompts, scripted(), plan, on_progress=seen.append)
-    assert [p.done for p in seen] == [*range(1, outcome.samples + 1), outcome.samples]
+    assert [p.done for p in seen] == sorted(p.done for p in seen)
     assert seen[0].total <= 35
-    assert seen[-1].total == outcome.samples
-    assert set(seen[-1].figures) == {"accepted", "tokens", "tokens/s"}
+    assert seen[-1].done == seen[-1].total == outcome.samples
+    assert set(seen[-1].figures) == {"accepted", "traces/s", "tokens", "tokens/s"}
     seen.clear()
     _sample(path, prompts, scripted(), plan, on_progress=seen.append)
     assert seen[-1].done == seen[-1].resumed == outcome.samples
@@ -392,6 +399,7 @@ from conftest import ScriptedCompleter, sums
 from distill.journal import Journal
 from distill.sampling import sample_prompts
 from distill.schedule import SamplingPlan
+from distill.tally import SamplingOutcome
 from distill.types import Prompt, Sampling
 from distill.verify.answer import AnswerVerifier
 

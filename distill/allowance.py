@@ -1,0 +1,37 @@
+"""``Allowance``: whoever says whether more may be asked for, and the two ways to say no."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from distill.types import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Not now, such as before the off-peak hours: ask again after so many seconds."""
+
+    seconds: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Not in this run any more: a limit is reached."""
+
+    why: str
+
+
+class Allowance(Protocol):
+    """What a run may spend."""
+
+    def refusal(self, *, in_flight: int) -> Wait | Stop | None:
+        """Why no request may be sent now; ``None`` if one may.
+
+        Args:
+            in_flight: Requests that were sent and whose cost is not known yet.
+        """
+        ...
+
+    def add(self, usage: Usage, usd: float | None) -> None:
+        """Count what a stored sample cost, those of earlier tries included; ``None``: unknown."""
+        ...

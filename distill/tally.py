@@ -1,0 +1,173 @@
+"""Running totals of a sampling run: what is known of a sample once it is stored.
+
+This module knows traces and verdicts, nothing of journals, completers or what is asked next.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from distill.types import Completion, JudgedTrace, Prompt, Usage
+
+FaultFinder = Callable[[Completion], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What is remembered of a stored sample."""
+
+    is_accepted: bool
+    is_unknown: bool
+    is_truncated: bool
+    is_failed: bool
+    is_malformed: bool
+    usage: Usage
+    usd: float | None
+    unanswered: int
+    fingerprint: int
+    """Hash of the completion, good within this process only."""
+
+    @classmethod
+    def of(cls, judged: JudgedTrace, find_fault: FaultFinder) -> "Sample":
+        """Look at a trace; ``find_fault`` says what is wrong with the form of a finished one."""
+        completion, receipt = judged.trace.completion, judged.trace.receipt
+        return cls(
+            is_accepted=judged.verdict.is_accepted is True,
+            is_unknown=judged.verdict.is_accepted is None,
+            is_truncated=completion.is_truncated,
+            is_failed=completion.finish == "error",
+            is_malformed=completion.finish == "stop" and bool(find_fault(completion)),
+            usage=completion.usage,
+            usd=receipt.usd if receipt is not None else None,
+            unanswered=receipt.unanswered if receipt is not None else 0,
+            fingerprint=hash(completion),
+        )
+
+
+@dataclass(slots=True)
+class Tally:
+    """Totals of the samples that count.
+
+    Attributes:
+        usd: Of the samples whose price is known.
+        unpriced: Samples without a known price.
+        unanswered: Attempts that came to nothing and may have been billed.
+        usage: Tokens of all samples, those of earlier tries included.
+        new_tokens: Output tokens of this try.
+        mismatched: Stored samples that came out differently when they were asked again.
+    """
+
+    samples: int = 0
+    accepted: int = 0
+    unknown: int = 0
+    truncated: int = 0
+    malformed: int = 0
+    failed: int = 0
+    resumed: int = 0
+    unpriced: int = 0
+    unanswered: int = 0
+    usd: float = 0.0
+    usage: Usage = field(default_factory=Usage)
+    new_tokens: int = 0
+    mismatched: int = 0
+    last_error: str = ""
+
+    def add(self, sample: Sample, *, is_resumed: bool) -> None:
+        """Count a sample that is stored for good."""
+        self.samples += 1
+        self.accepted += sample.is_accepted
+        self.unknown += sample.is_unknown
+        self.truncated += sample.is_truncated
+        self.malformed += sample.is_malformed
+        self.failed += sample.is_failed
+        self.resumed += is_resumed
+        self.unanswered += sample.unanswered
+        self.usage += sample.usage
+        self.new_tokens += 0 if is_resumed else sample.usage.output_tokens
+        if sample.usd is None:
+            self.unpriced += 1
+        else:
+            self.usd += sample.usd
+
+    @property
+    def known_usd(self) -> float | None:
+        """What all samples cost; ``None`` when the price of any is unknown."""
+        return None if self.unpriced else self.usd
+
+
+@dataclass(frozen=True, slots=True)
+class KindFigures:
+    """What came out for one kind of prompt.
+
+    Attributes:
+        kind: As the prompts say; ``""`` where they say nothing.
+        prompts: How many there are.
+        covered: How many of them have at least one accepted trace.
+        samples: Traces that were drawn.
+        accepted: Traces that the verifier accepted.
+    """
+
+    kind: str
+    prompts: int
+    covered: int
+    samples: int
+    accepted: int
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingOutcome:
+    """What a sampling run did.
+
+    Attributes:
+        samples: Samples that were drawn, those of earlier tries included.
+        accepted: How many the verifier accepted.
+        unknown: How many it could not judge.
+        truncated: How many the token limit cut.
+        malformed: How many ended by themselves but are not whole.
+        failed: How many got no answer.
+        output_tokens: Tokens of all samples.
+        usage: Tokens read and written by all samples.
+        usd: What all samples cost; ``None`` when the price of any is unknown.
+        unanswered: Requests that may have been billed and whose answer is not stored: under way
+            when an earlier try was killed, or cut off by the server.
+        resumed: Samples that an earlier try had stored.
+        mismatched: Stored samples that came out differently when their block was asked again; the
+            stored ones count. More than 0 means that the machine, its libraries or its number of
+            threads changed: a resumed run then is not the run that an uninterrupted one had been.
+        kinds: Figures by kind of prompt, in the order of the prompts.
+        seconds: Of this try.
+        tokens_per_second: New tokens of this try by its seconds.
+    """
+
+    samples: int
+    accepted: int
+    unknown: int
+    truncated: int
+    malformed: int
+    failed: int
+    output_tokens: int
+    usage: Usage
+    usd: float | None
+    unanswered: int
+    resumed: int
+    mismatched: int
+    kinds: tuple[KindFigures, ...]
+    seconds: float
+    tokens_per_second: float
+
+
+def figures_by_kind(
+    prompts: Sequence[Prompt], samples: Sequence[int], accepted: Sequence[int]
+) -> tuple[KindFigures, ...]:
+    """Figures per kind of prompt, in the order of the prompts.
+
+    Args:
+        prompts: What was sampled.
+        samples: Traces of each prompt.
+        accepted: How many of them the verifier accepted.
+    """
+    totals: dict[str, list[int]] = {}
+    for prompt, drawn, right in zip(prompts, samples, accepted, strict=True):
+        total = totals.setdefault(prompt.kind, [0, 0, 0, 0])
+        for place, amount in enumerate((1, right > 0, drawn, right)):
+            total[place] += amount
+    return tuple(KindFigures(kind, *total) for kind, total in totals.items())
