@@ -86,9 +86,12 @@ def _generate(job: Job) -> Work:
         journal_path=paths.traces,
         needs_reasoning=recipe.filter.needs_reasoning,
         needs_box=recipe.filter.needs_box,
+        asked_path=paths.requests,
         on_progress=job.report,
     )
-    return Work(begun, [paths.train_prompts, paths.traces], to_record(report))
+    outputs = [paths.train_prompts, paths.traces]
+    outputs += [paths.requests] if paths.requests.exists() else []
+    return Work(begun, outputs, to_record(report))
 
 
 def _filter(job: Job) -> Work:

@@ -1,7 +1,7 @@
 """What lies where in a run folder, and which stage each key of a recipe matters to.
 
 recipe.json  manifest.json       what was asked, what was done
-prompts/train.jsonl traces.jsonl                           generate
+prompts/train.jsonl traces.jsonl requests.jsonl            generate
 kept.jsonl  dropped.jsonl                                  filter
 examples/  student/  checkpoints/                          train
 prompts/eval.jsonl  controls/  eval/                       eval
@@ -18,7 +18,7 @@ STAGES: Final[tuple[Stage, ...]] = ("generate", "filter", "train", "eval")
 
 # Files and folders that a stage makes, whether it is finished or not.
 MADE_BY: Final[Mapping[Stage, tuple[str, ...]]] = {
-    "generate": ("prompts/train.jsonl", "traces.jsonl"),
+    "generate": ("prompts/train.jsonl", "traces.jsonl", "requests.jsonl"),
     "filter": ("kept.jsonl", "dropped.jsonl"),
     "train": ("examples", "student", "checkpoints"),
     "eval": ("prompts/eval.jsonl", "controls", "eval"),
@@ -38,6 +38,17 @@ _FIRST_STAGE: Final[Mapping[str, Stage]] = {
 _WITHOUT_EFFECT: Final = frozenset(
     {
         "name",
+        "teacher.base_url",
+        "teacher.key_variable",
+        "teacher.expects_reasoning",
+        "teacher.choices_per_call",
+        "teacher.stream",
+        "teacher.concurrency",
+        "teacher.requests_per_minute",
+        "teacher.tokens_per_minute",
+        "teacher.idle_seconds",
+        "teacher.answer_seconds",
+        "teacher.attempts",
         "generate.max_failed_share",
         "filter.max_dropped_share",
         "train.checkpoint_every_steps",
@@ -53,7 +64,9 @@ def first_stage(key: str) -> Stage | None:
         >>> first_stage("student.path"), first_stage("name")
         ('train', None)
     """
-    return None if key in _WITHOUT_EFFECT else _FIRST_STAGE[key.partition(".")[0]]
+    if key in _WITHOUT_EFFECT or key.startswith(("teacher.price", "teacher.override")):
+        return None
+    return _FIRST_STAGE[key.partition(".")[0]]
 
 
 def stages_from(stage: Stage) -> tuple[Stage, ...]:
@@ -111,6 +124,11 @@ class RunLayout:
         return self.root / "traces.jsonl"
 
     @property
+    def requests(self) -> Path:
+        """Journal of what was asked of an endpoint, noted before it was sent."""
+        return self.root / "requests.jsonl"
+
+    @property
     def kept(self) -> Path:
         """Traces that the filter kept."""
         return self.root / "kept.jsonl"
@@ -135,6 +153,10 @@ class RunLayout:
     def judged(self, model: str) -> Path:
         """Journal of the judged traces of an evaluated model, such as ``"base"``."""
         return self.root / "eval" / f"{model}.jsonl"
+
+    def judged_requests(self, model: str) -> Path:
+        """The same as `requests`, for an evaluated model."""
+        return self.root / "eval" / f"{model}.requests.jsonl"
 
     @property
     def report(self) -> Path:

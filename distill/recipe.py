@@ -85,6 +85,86 @@ class ReplayTeacher(Section):
     """A `traces.jsonl` of an earlier run."""
 
 
+class PriceSection(Section):
+    """What a model costs, where the catalogue does not know or is out of date."""
+
+    input_usd: float = Field(ge=0)
+    """USD per million tokens read."""
+
+    cached_input_usd: float | None = Field(default=None, ge=0)
+    """USD per million tokens read from the endpoint's cache; as `input_usd` unless given."""
+
+    output_usd: float = Field(ge=0)
+    """USD per million tokens written, reasoning included."""
+
+
+class ApiTeacher(Section):
+    """A model behind an OpenAI-compatible endpoint; `distill teachers` lists the known ones."""
+
+    kind: Literal["api"] = "api"
+    """Which teacher."""
+
+    endpoint: str = Field(default="openai-compatible", min_length=1)
+    """Name in the catalogue: how it is spoken to, what it costs, what it allows."""
+
+    model: str = Field(min_length=1)
+    """What the endpoint calls the model; on Azure the name of the deployment."""
+
+    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    """Where it is, up to `/v1`; needed where the catalogue does not know."""
+
+    key_variable: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Environment variable that holds the key; as the catalogue says unless given."""
+
+    system: str = ""
+    """A system prompt for every request; R1-like models do best without one."""
+
+    thinking: bool | None = None
+    """Switch reasoning on or off, where the endpoint lets one."""
+
+    reasoning_effort: Literal["minimal", "low", "medium", "high", "max"] | None = None
+    """How long it shall think, where the endpoint lets one say so."""
+
+    expects_reasoning: bool = True
+    """Stop after the first answers if they hold no reasoning, before the rest is paid for."""
+
+    choices_per_call: int = Field(default=1, ge=1, le=64)
+    """Samples of a prompt in one call (`n`), where the server takes several; fills up if not."""
+
+    stream: bool | None = None
+    """Stream answers; unless given, remote endpoints do and local ones do not."""
+
+    send_seed: bool | None = None
+    """Say each sample's seed; unless given, as the catalogue says."""
+
+    extra_body: dict[str, Any] = {}
+    """Further keys of every request, as the endpoint wants them."""
+
+    concurrency: int | None = Field(default=None, ge=1, le=10_000)
+    """Requests under way at most; fewer while the server refuses. The catalogue's unless given."""
+
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """Your account's limit, if it has one."""
+
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    """The same for tokens read and written."""
+
+    idle_seconds: float = Field(default=120.0, gt=0)
+    """A stream that is silent for so long has broken off."""
+
+    answer_seconds: float = Field(default=1800.0, gt=0)
+    """The longest wait for the first content of a stream, or for an answer that is not streamed."""
+
+    attempts: int = Field(default=8, ge=1, le=100)
+    """How often a request that breaks off is sent, at most."""
+
+    price: PriceSection | None = None
+    """What it costs, instead of what the catalogue says."""
+
+    override: dict[str, Any] = {}
+    """Any field of the catalogue's entry, changed or added."""
+
+
 class EmbeddedPrompts(Section):
     """Integer problems that the package makes, with gold answers."""
 
@@ -119,7 +199,7 @@ class FilePrompts(Section):
     """JSONL, CSV or Parquet with `text` and, for verified traces, `answer`."""
 
 
-Teacher = Annotated[EmbeddedTeacher | ReplayTeacher, Field(discriminator="kind")]
+Teacher = Annotated[EmbeddedTeacher | ReplayTeacher | ApiTeacher, Field(discriminator="kind")]
 Prompts = Annotated[EmbeddedPrompts | FilePrompts, Field(discriminator="kind")]
 
 

@@ -3,11 +3,11 @@
 What a teacher needs is imported when that teacher is built, so a replay never waits for torch.
 """
 
-from distill.recipe import EmbeddedTeacher, ReplayTeacher
+from distill.recipe import ApiTeacher, EmbeddedTeacher, ReplayTeacher
 from distill.types import Completer
 
 
-def build(section: EmbeddedTeacher | ReplayTeacher, *, batch_size: int) -> Completer:
+def build(section: EmbeddedTeacher | ReplayTeacher | ApiTeacher, *, batch_size: int) -> Completer:
     """Make a teacher ready to complete prompts.
 
     Args:
@@ -17,7 +17,13 @@ def build(section: EmbeddedTeacher | ReplayTeacher, *, batch_size: int) -> Compl
     Raises:
         DataError: If a recording is missing or broken.
         ModelError: If a model is missing or broken.
+        RecipeError: If the catalogue does not know an endpoint, or its model was retired.
+        TeacherError: If an endpoint's key is not in the environment.
     """
+    if isinstance(section, ApiTeacher):
+        from teachers.connect import connect
+
+        return connect(section)
     if isinstance(section, ReplayTeacher):
         from teachers import replay
 

@@ -178,9 +178,12 @@ def test_a_mistake_is_explained(load: Load, more: str, mistake: str) -> None:
         ("name.x=1", "'name' holds a value, not further keys"),
         (
             "teacher=embedded",
-            "found 'embedded'; must be a table with kind = one of 'embedded', 'replay'",
+            "found 'embedded'; must be a table with kind = one of 'embedded', 'replay', 'api'",
         ),
-        ("teacher.kind=api", "teacher.kind: found 'api'; must be one of 'embedded', 'replay'"),
+        (
+            "teacher.kind=local",
+            "teacher.kind: found 'local'; must be one of 'embedded', 'replay', 'api'",
+        ),
         ("train.lora={rr=1}", "train.lora.rr: unknown key; did you mean 'r'?"),
         ("teacher={kind='replay'}", "teacher.path: missing; must be a path in quotes"),
         (

@@ -1,0 +1,345 @@
+"""``ApiTeacher``: a model behind an OpenAI-compatible endpoint as a ``Completer``.
+
+One call is under way for each free place in the window that the server allows. A call that is
+refused because there are too many waits; one that breaks off is sent again, with jitter; both while
+others go on. A cause that stops every request (a wrong key, an empty account) ends the run, after
+what is under way has been answered: that is paid for.
+"""
+
+import asyncio
+import heapq
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from distill.errors import TeacherError
+from distill.storage import hash_json
+from distill.types import (
+    Answer,
+    Completion,
+    Receipt,
+    Request,
+    RequestSource,
+    Sampling,
+    Usage,
+)
+from teachers.calls import BodyMaker, Call, Lost, Session, list_models, open_session, send
+from teachers.canary import Canary
+from teachers.connection import Connection
+from teachers.pacing import Rate, Window
+from teachers.refusals import Refusal, backoff
+from teachers.wire import Reply
+
+PriceFinder = Callable[[Usage, float], float | None]
+"""What an answer cost in USD: its tokens, and when it was complete in seconds since the epoch."""
+
+_LONGEST_NAP = 1.0
+
+
+class ApiTeacher:
+    """Asks an endpoint; rows are independent, and every request is billed."""
+
+    has_independent_rows = True
+    is_billed = True
+
+    def __init__(
+        self,
+        connection: Connection,
+        model: str,
+        *,
+        system: str = "",
+        expects_reasoning: bool = True,
+        price: PriceFinder = lambda usage, at: None,
+    ) -> None:
+        """Take what is needed; nothing is sent yet.
+
+        Args:
+            connection: The endpoint.
+            model: What it calls the model.
+            system: A system prompt for every request; empty for none.
+            expects_reasoning: Whether to stop early when the first answers hold no reasoning.
+            price: What an answer cost; ``None`` when that is unknown.
+        """
+        self.model = model
+        self.samples_at_once = connection.choices_at_once
+        # Where the same model is asked for does not change what it writes.
+        self.fingerprint = hash_json(
+            {"model": model, "system": system, "body": dict(connection.body), "format": 1}
+        )
+        self._connection = connection
+        self._system = system
+        self._expects_reasoning = expects_reasoning
+        self._price = price
+        self._run: _Run | None = None
+
+    def progress_figures(self) -> Mapping[str, str]:
+        """Requests under way of those allowed at present, and what was sent again."""
+        return self._run.figures() if self._run is not None else {}
+
+    def complete(self, source: RequestSource, sampling: Sampling) -> Iterator[Answer]:
+        """Ask for all that the source wants, as many at once as the server takes.
+
+        Raises:
+            TeacherError: If every request is refused, or the answers hold no reasoning.
+        """
+        maker = BodyMaker(self._connection, self.model, self._system, sampling)
+        canary = Canary(self._expects_reasoning)
+        with asyncio.Runner() as runner:
+            self._run = run = _Run(self._connection, maker, canary, self._price, source)
+            try:
+                while (answers := runner.run(run.next_answers())) is not None:
+                    yield from answers
+            finally:
+                runner.run(run.close())
+            if run.fatal is not None:
+                raise runner.run(run.explain())
+
+
+class _Run:
+    """The calls of one ``complete``: those to be sent, under way, and waiting to be sent again."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        maker: BodyMaker,
+        canary: Canary,
+        price: PriceFinder,
+        source: RequestSource,
+    ) -> None:
+        self.fatal: Refusal | None = None
+        self._connection = connection
+        self._maker = maker
+        self._canary = canary
+        self._price = price
+        self._source = source
+        self._session: Session | None = None
+        self._window = Window(connection.concurrency)
+        self._rate = Rate(connection.requests_per_minute, connection.tokens_per_minute)
+        self._rng = random.Random()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: list[tuple[float, int, Call]] = []  # by the time to send them again
+        self._top_up: deque[Call] = deque()
+        self._answers: list[Answer] = []
+        self._changed: asyncio.Event | None = None
+        self._sent_again = self._refused = self._numbered = 0
+        self._has_reached = False
+        self._crash: BaseException | None = None
+
+    def figures(self) -> Mapping[str, str]:
+        """What to show beside the progress."""
+        shown = {"at once": f"{len(self._tasks)}/{int(self._window.size)}"}
+        if self._sent_again:
+            shown["sent again"] = f"{self._sent_again:,}"
+        return shown
+
+    async def next_answers(self) -> list[Answer] | None:
+        """Keep calls under way until answers are there; ``None`` when the work is done."""
+        if self._session is None:
+            self._session = open_session(self._connection)
+            self._changed = asyncio.Event()
+        assert self._changed is not None
+        while True:
+            self._changed.clear()
+            if self._crash is not None:
+                raise self._crash
+            self._fill()
+            if self._answers:
+                answers, self._answers = self._answers, []
+                return answers
+            nap = self._nap()
+            if nap is None:
+                return None
+            try:
+                async with asyncio.timeout(nap):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def close(self) -> None:
+        """End what is under way; its answers are lost."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    async def explain(self) -> TeacherError:
+        """Why nothing can be asked, in the server's words, and what to do about it."""
+        assert self.fatal is not None
+        connection, words = self._connection, self.fatal.words
+        hints = [f"Endpoint '{connection.endpoint}' at {connection.chat_url}."]
+        if words.startswith(("401", "403")):
+            variable = connection.key_variable
+            hints.append(f"Is the key in {variable} right?" if variable else "Does it need a key?")
+        elif words.startswith("402"):
+            hints.append("Fill up the account, then run the same command again.")
+        elif words.startswith(("400", "404", "422")):
+            async with open_session(connection) as session:
+                models = await list_models(session, connection)
+            hints.append(
+                f"It has the models: {', '.join(models[:20])}"
+                if models
+                else "Check teacher.model and teacher.base_url."
+            )
+        elif words.startswith("cannot reach"):
+            hints.append("Is the server running, and teacher.base_url right?")
+        elif words.startswith("3"):
+            hints.append("Set teacher.base_url to where it really is; redirects are not followed.")
+        problem = f"the teacher {self._maker.model} refuses: {words}"
+        if self._canary.has_failed:
+            problem = f"the teacher {self._maker.model} does not reason: {words}"
+            hints = [self._canary.hint]
+        clean = connection.without_secrets
+        return TeacherError(clean(problem), hint=clean(" ".join(hints)), refused=self._refused)
+
+    def _fill(self) -> None:
+        """Send as many calls as there is room for: again first, then new ones."""
+        if self.fatal is not None:
+            return
+        now = time.monotonic()
+        room = self._room(now)
+        while room > 0 and self._waiting and self._waiting[0][0] <= now:
+            self._send(heapq.heappop(self._waiting)[2])
+            room -= 1
+        while room > 0 and self._top_up:
+            self._send(self._top_up.popleft())
+            room -= 1
+        if room > 0:
+            at_once = self._connection.choices_at_once
+            for call in _grouped(self._source.take(room * at_once), at_once):
+                self._send(call)
+
+    def _room(self, now: float) -> int:
+        under_way = len(self._tasks)
+        room = self._window.room(under_way, now)
+        if not self._canary.is_sure:
+            room = min(room, max(self._canary.at_once - under_way, 0))
+        return int(min(room, self._rate.room(under_way, now)))
+
+    def _nap(self) -> float | None:
+        """How long to wait for a change at most; ``None`` when none will come."""
+        now = time.monotonic()
+        if self._tasks:
+            due = self._waiting[0][0] - now if self._waiting else _LONGEST_NAP
+            return min(max(due, 0.0 if self._room(now) else 0.05), _LONGEST_NAP)
+        if self.fatal is not None:
+            self._refused += sum(len(call.requests) for _, _, call in self._waiting)
+            self._refused += sum(len(call.requests) for call in self._top_up)
+            return None
+        pause = max(self._window.pause_left(now), 0.0 if self._rate_has_room(now) else 0.5)
+        if self._waiting:
+            return min(max(self._waiting[0][0] - now, pause, 0.001), _LONGEST_NAP)
+        if self._top_up or pause:
+            return min(max(pause, 0.001), _LONGEST_NAP)
+        left = self._source.seconds_to_wait()
+        return None if left is None else min(max(left, 0.001), _LONGEST_NAP)
+
+    def _rate_has_room(self, now: float) -> bool:
+        return self._rate.room(0, now) >= 1
+
+    def _send(self, call: Call) -> None:
+        call.sent_at = now = time.monotonic()
+        call.began = call.began or now
+        call.attempts += 1
+        self._rate.sent(now)
+        task = asyncio.get_running_loop().create_task(self._attempt(call))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if self._changed is not None:
+            self._changed.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._crash = error
+
+    async def _attempt(self, call: Call) -> None:
+        assert self._session is not None
+        body = self._maker.body(call.requests[0].prompt, call.requests)
+        outcome = await send(self._session, self._connection, body, self._canary.reassure)
+        if isinstance(outcome, Reply):
+            self._take(call, outcome)
+        else:
+            self._lose(call, outcome)
+
+    def _take(self, call: Call, reply: Reply) -> None:
+        """Hand on the answers; ask again for the choices that the server left out."""
+        now, at = time.monotonic(), time.time()
+        self._has_reached = True
+        self._window.accepted(len(self._tasks) - 1)
+        for place, (request, completion) in enumerate(
+            zip(call.requests, reply.completions, strict=False)
+        ):
+            usage = completion.usage
+            self._rate.answered(usage.input_tokens + usage.output_tokens, now)
+            usd = self._price(usage, at) if reply.has_usage else None
+            broken = call.broken if place == 0 else 0
+            receipt = Receipt(
+                at=datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                seconds=round(now - call.began, 3),
+                attempts=call.attempts,
+                unanswered=broken,
+                usd=usd,
+                model=reply.model,
+            )
+            self._answers.append(Answer(request, completion, receipt))
+            self._canary.judge(completion)
+        if self._canary.has_failed and self.fatal is None:
+            self.fatal = Refusal("stop", self._canary.words)
+        left = call.requests[len(reply.completions) :]
+        self._top_up.extend(Call([request]) for request in left)
+
+    def _lose(self, call: Call, lost: Lost) -> None:
+        """Wait, ask again, give up or stop, as the refusal says."""
+        refusal, now = lost.refusal, time.monotonic()
+        call.broken += lost.may_be_billed
+        if lost.is_unreachable and not self._has_reached:
+            refusal = replace(refusal, action="stop")
+        self._has_reached |= not lost.is_unreachable
+        if refusal.action == "stop":
+            self.fatal = self.fatal or refusal
+            self._refused += len(call.requests)
+        elif refusal.action == "give up" or self._is_hopeless(call, refusal, now):
+            self._give_up(call, refusal)
+        else:
+            self._sent_again += 1
+            if refusal.action == "wait":
+                self._window.refused(len(self._tasks) - 1, call.sent_at, refusal.seconds, now)
+            wait = backoff(max(call.failures, 1), refusal.seconds, self._rng)
+            self._numbered += 1
+            heapq.heappush(self._waiting, (now + wait, self._numbered, call))
+
+    def _is_hopeless(self, call: Call, refusal: Refusal, now: float) -> bool:
+        if refusal.action == "wait":
+            return now - call.began > self._connection.patience_seconds
+        call.failures += 1
+        return call.failures >= self._connection.attempts
+
+    def _give_up(self, call: Call, refusal: Refusal) -> None:
+        words = self._connection.without_secrets(refusal.words)
+        tries = f" (after {call.attempts} attempts)" if call.attempts > 1 else ""
+        for place, request in enumerate(call.requests):
+            receipt = Receipt(
+                at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                seconds=round(time.monotonic() - call.began, 3),
+                attempts=call.attempts,
+                unanswered=call.broken if place == 0 else 0,
+                usd=0.0,
+            )
+            completion = Completion("", finish="error", error=f"{words}{tries}")
+            self._answers.append(Answer(request, completion, receipt))
+
+
+def _grouped(requests: Sequence[Request], at_once: int) -> Iterator[Call]:
+    """Neighbours of one prompt in one call, up to the number that is asked for at once."""
+    group: list[Request] = []
+    for request in requests:
+        if group and (len(group) == at_once or group[0].prompt.id != request.prompt.id):
+            yield Call(group)
+            group = []
+        group.append(request)
+    if group:
+        yield Call(group)
