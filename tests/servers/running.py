@@ -60,9 +60,14 @@ def running_stub(settings: Settings) -> Iterator[Server]:
 
 @contextmanager
 def running_server(
-    command: Sequence[str], port: int, *, log: Path, ready_seconds: float = 60
+    command: Sequence[str],
+    port: int,
+    *,
+    log: Path,
+    cwd: Path | None = None,
+    ready_seconds: float = 60,
 ) -> Iterator[Server]:
-    """Any server, from the time that it lists its models to the end of the block.
+    """Any server, from the time that it says it is healthy to the end of the block.
 
     Raises:
         RuntimeError: If it ends or is not ready in time, with the end of its log.
@@ -70,7 +75,9 @@ def running_server(
     with (
         log.open("wb") as output,
         _ending(
-            subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=log.parent)
+            subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, cwd=cwd or log.parent
+            )
         ) as process,
     ):
         server = Server(f"http://127.0.0.1:{port}", process.pid)
@@ -84,7 +91,7 @@ def running_server(
 
 def _is_ready(server: Server) -> bool:
     try:
-        server.get("/v1/models")
+        server.get("/health")
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False
     return True
