@@ -40,7 +40,7 @@ class GroupCommits(Generic[T]):
         """Whether records were appended whose tokens were not given back."""
         return bool(self._waiting)
 
-    def append(self, record: Mapping[str, object], token: T) -> None:
+    def append(self, record: Mapping[str, object] | bytes, token: T) -> None:
         """Take a record; its token comes back from `safe` or `wait` once it is on the disk."""
         self._journal.append(record)
         self._waiting.append((self._journal.appended_records, token))

@@ -31,6 +31,7 @@ from distill.storage import make_folder, storage_errors, sync_folder
 Record = dict[str, Any]
 
 _CHECKSUM = "crc"
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _TAIL = re.compile(rb',?"crc":"([0-9a-f]{8})"\}\n')
 _LONGEST_TAIL = len(b',"crc":"01234567"}\n')
 
@@ -97,8 +98,11 @@ class Journal:
         """How many records it holds once what was appended is committed."""
         return self._appended
 
-    def append(self, record: Mapping[str, object]) -> None:
+    def append(self, record: Mapping[str, object] | bytes) -> None:
         """Take a record; it is safe after the next `commit` only, which another thread may call.
+
+        Args:
+            record: JSON values, or one line of a JSON object in UTF-8, which is taken as it is.
 
         Raises:
             ValueError: If it holds NaN or infinity, or a key ``"crc"``.
@@ -204,10 +208,13 @@ class _Scan:
     torn_bytes: int
 
 
-def _line(record: Mapping[str, object]) -> bytes:
+def _line(record: Mapping[str, object] | bytes) -> bytes:
+    if isinstance(record, bytes):
+        head, comma = record[:-1], b","
+        return head + comma + b'"crc":"%08x"}\n' % zlib.crc32(head)
     if _CHECKSUM in record:
         raise ValueError(f"a record may not have a key {_CHECKSUM!r}: the journal adds it")
-    text = json.dumps(dict(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = _encode(dict(record))
     # UTF-8 has no lone surrogates; backslashreplace writes just them as JSON escapes.
     head = text[:-1].encode("utf-8", "backslashreplace")
     comma = b"," if record else b""

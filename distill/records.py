@@ -33,7 +33,7 @@ def to_record(noun: object) -> Record:
         3
     """
     kind: type = type(noun)
-    return {name: _to_json(getattr(noun, name)) for name in _field_types(kind)}
+    return _writer(kind)(noun)
 
 
 def from_record(kind: type[T], record: object, place: str) -> T:
@@ -76,6 +76,24 @@ def _to_json(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _to_json(item) for key, item in value.items()}
     return value
+
+
+_PLAIN = (str, int, float, bool, type(None))
+
+
+@cache
+def _writer(kind: type) -> Callable[[object], Record]:
+    """What turns a dataclass into a dict; plain fields, which are most, are taken as they are."""
+    names = tuple(_field_types(kind))
+
+    def write(noun: object) -> Record:
+        record = {name: getattr(noun, name) for name in names}
+        for name, value in record.items():
+            if type(value) not in _PLAIN:
+                record[name] = _to_json(value)
+        return record
+
+    return write
 
 
 @cache

@@ -28,7 +28,7 @@ from distill.traces import (
     key_of,
     prompt_ranks,
     trace_from,
-    trace_record,
+    trace_line,
 )
 from distill.types import (
     Answer,
@@ -179,16 +179,19 @@ class _Run:
             self._settle(self._commits.safe())
         if not self._is_allowed():
             return ()
-        requests = list(self._schedule.take(n))
+        requests = self._take(n)
         if len(requests) < n and self._commits is not None and self._commits.is_waiting:
             # What is asked next may depend on verdicts that are about to be safe.
             self._settle(self._commits.wait())
-            requests += self._schedule.take(n - len(requests))
-        if requests:
-            for key in self._schedule.last_taken:
-                self._keys[self._prompts[key.rank].id, key.sample_index] = key
-            if self._asked is not None:
-                self._asked.note(requests)
+            requests += self._take(n - len(requests))
+        if requests and self._asked is not None:
+            self._asked.note(requests)
+        return requests
+
+    def _take(self, n: int) -> list[Request]:
+        requests = list(self._schedule.take(n))
+        for request, key in zip(requests, self._schedule.last_taken, strict=True):
+            self._keys[request.prompt.id, request.sample_index] = key
         return requests
 
     def seconds_to_wait(self) -> float | None:
@@ -220,10 +223,10 @@ class _Run:
         if sample.is_failed:
             self.tally.last_error = completion.error or "no reason given"
         if self._commits is None:
-            self._journal.append(trace_record(judged))
+            self._journal.append(trace_line(judged))
             self._settle([(key, sample)])
         else:
-            self._commits.append(trace_record(judged), (key, sample))
+            self._commits.append(trace_line(judged), (key, sample))
 
     def settle_all(self) -> None:
         """Wait until every answer is safe, and count it."""

@@ -9,10 +9,13 @@ This module knows records and files, nothing of models.
 
 import hashlib
 import json
+import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from distill.errors import DataError, RunDirError
 from distill.journal import read_journal
@@ -58,7 +61,7 @@ def hash_prompts(prompts: Iterable[Prompt]) -> str:
         if len(ids) < count:
             raise ValueError(f"two prompts have the same id, {prompt.id!r}")
         values = [prompt.id, prompt.text, prompt.answer, prompt.kind, prompt.level]
-        digest.update(json.dumps(values).encode())
+        digest.update(orjson.dumps(values))
     return digest.hexdigest()
 
 
@@ -86,9 +89,24 @@ def check_header(found: Record, expected: Mapping[str, Any], path: Path) -> None
         )
 
 
-def trace_record(judged: JudgedTrace) -> Record:
-    """A judged trace as a record of the journal."""
-    return {"kind": _TRACE, **to_record(judged)}
+def trace_line(judged: JudgedTrace) -> bytes:
+    """A judged trace as a record of the journal, encoded.
+
+    Raises:
+        ValueError: If a number in it is NaN or infinite.
+    """
+    receipt, verdict = judged.trace.receipt, judged.verdict
+    numbers = [verdict.reward, verdict.milliseconds]
+    if receipt is not None:
+        numbers += [receipt.seconds, receipt.usd or 0.0]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"trace {judged.trace.id}: a number in it is not finite: {numbers}")
+    record = {"kind": _TRACE, "trace": judged.trace, "verdict": verdict}
+    try:
+        return orjson.dumps(record)
+    except TypeError:  # half a surrogate pair, which only an escape can hold
+        text = json.dumps({"kind": _TRACE, **to_record(judged)}, separators=(",", ":"))
+        return text.encode()
 
 
 def trace_from(record: Mapping[str, object], place: str) -> JudgedTrace:

@@ -7,13 +7,16 @@ what is under way has been answered: that is paid for.
 """
 
 import asyncio
+import gc
 import heapq
 import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from distill.errors import TeacherError
 from distill.storage import hash_json
@@ -37,6 +40,7 @@ PriceFinder = Callable[[Usage, float], float | None]
 """What an answer cost in USD: its tokens, and when it was complete in seconds since the epoch."""
 
 _LONGEST_NAP = 1.0
+_GATHER_SECONDS = 0.002
 
 
 class ApiTeacher:
@@ -87,15 +91,19 @@ class ApiTeacher:
         """
         maker = BodyMaker(self._connection, self.model, self._system, sampling)
         canary = Canary(self._expects_reasoning)
-        with asyncio.Runner() as runner:
-            self._run = run = _Run(self._connection, maker, canary, self._price, source)
+        with fewer_collections(), asyncio.Runner() as runner:
+            loop = runner.get_loop()
+            session = loop.run_until_complete(open_session(self._connection))
+            self._run = run = _Run(
+                loop, session, self._connection, maker=maker, canary=canary, price=self._price
+            )
             try:
-                while (answers := runner.run(run.next_answers())) is not None:
+                while (answers := run.next_answers(source)) is not None:
                     yield from answers
+                if run.fatal is not None:
+                    raise loop.run_until_complete(run.explain())
             finally:
-                runner.run(run.close())
-            if run.fatal is not None:
-                raise runner.run(run.explain())
+                loop.run_until_complete(run.close())
 
 
 class _Run:
@@ -103,29 +111,33 @@ class _Run:
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
+        session: Session,
         connection: Connection,
+        *,
         maker: BodyMaker,
         canary: Canary,
         price: PriceFinder,
-        source: RequestSource,
     ) -> None:
         self.fatal: Refusal | None = None
+        self._loop = loop
+        self._session = session
         self._connection = connection
         self._maker = maker
         self._canary = canary
         self._price = price
-        self._source = source
-        self._session: Session | None = None
         self._window = Window(connection.concurrency)
         self._rate = Rate(connection.requests_per_minute, connection.tokens_per_minute)
         self._rng = random.Random()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Call] = {}
         self._waiting: list[tuple[float, int, Call]] = []  # by the time to send them again
         self._top_up: deque[Call] = deque()
         self._answers: list[Answer] = []
-        self._changed: asyncio.Event | None = None
+        self._changed: asyncio.Future[None] = loop.create_future()
         self._sent_again = self._refused = self._numbered = 0
         self._has_reached = False
+        self._is_waking = False
+        self._looked_at = time.monotonic()
         self._crash: BaseException | None = None
 
     def figures(self) -> Mapping[str, str]:
@@ -135,36 +147,46 @@ class _Run:
             shown["sent again"] = f"{self._sent_again:,}"
         return shown
 
-    async def next_answers(self) -> list[Answer] | None:
+    def next_answers(self, source: RequestSource) -> list[Answer] | None:
         """Keep calls under way until answers are there; ``None`` when the work is done."""
-        if self._session is None:
-            self._session = open_session(self._connection)
-            self._changed = asyncio.Event()
-        assert self._changed is not None
         while True:
-            self._changed.clear()
             if self._crash is not None:
                 raise self._crash
-            self._fill()
+            self._give_up_silent_ones()
+            self._fill(source)
             if self._answers:
                 answers, self._answers = self._answers, []
                 return answers
-            nap = self._nap()
+            nap = self._nap(source)
             if nap is None:
                 return None
-            try:
-                async with asyncio.timeout(nap):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
+            # A bare future and no task: this turns once for each answer or few.
+            self._changed = self._loop.create_future()
+            alarm = self._loop.call_later(nap, self._wake)
+            self._loop.run_until_complete(self._changed)
+            alarm.cancel()
+
+    def _give_up_silent_ones(self) -> None:
+        now = time.monotonic()
+        if now - self._looked_at < _LONGEST_NAP:
+            return
+        self._looked_at = now
+        for task, call in self._tasks.items():
+            if call.is_silent(self._connection, now) and not call.is_given_up:
+                call.is_given_up = True
+                task.cancel()
+
+    def _wake(self) -> None:
+        self._is_waking = False
+        if not self._changed.done():
+            self._changed.set_result(None)
 
     async def close(self) -> None:
         """End what is under way; its answers are lost."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        await self._session.close()
 
     async def explain(self) -> TeacherError:
         """Why nothing can be asked, in the server's words, and what to do about it."""
@@ -177,8 +199,7 @@ class _Run:
         elif words.startswith("402"):
             hints.append("Fill up the account, then run the same command again.")
         elif words.startswith(("400", "404", "422")):
-            async with open_session(connection) as session:
-                models = await list_models(session, connection)
+            models = await list_models(self._session, connection)
             hints.append(
                 f"It has the models: {', '.join(models[:20])}"
                 if models
@@ -195,7 +216,7 @@ class _Run:
         clean = connection.without_secrets
         return TeacherError(clean(problem), hint=clean(" ".join(hints)), refused=self._refused)
 
-    def _fill(self) -> None:
+    def _fill(self, source: RequestSource) -> None:
         """Send as many calls as there is room for: again first, then new ones."""
         if self.fatal is not None:
             return
@@ -209,7 +230,7 @@ class _Run:
             room -= 1
         if room > 0:
             at_once = self._connection.choices_at_once
-            for call in _grouped(self._source.take(room * at_once), at_once):
+            for call in _grouped(source.take(room * at_once), at_once):
                 self._send(call)
 
     def _room(self, now: float) -> int:
@@ -219,7 +240,7 @@ class _Run:
             room = min(room, max(self._canary.at_once - under_way, 0))
         return int(min(room, self._rate.room(under_way, now)))
 
-    def _nap(self) -> float | None:
+    def _nap(self, source: RequestSource) -> float | None:
         """How long to wait for a change at most; ``None`` when none will come."""
         now = time.monotonic()
         if self._tasks:
@@ -234,32 +255,31 @@ class _Run:
             return min(max(self._waiting[0][0] - now, pause, 0.001), _LONGEST_NAP)
         if self._top_up or pause:
             return min(max(pause, 0.001), _LONGEST_NAP)
-        left = self._source.seconds_to_wait()
+        left = source.seconds_to_wait()
         return None if left is None else min(max(left, 0.001), _LONGEST_NAP)
 
     def _rate_has_room(self, now: float) -> bool:
         return self._rate.room(0, now) >= 1
 
     def _send(self, call: Call) -> None:
-        call.sent_at = now = time.monotonic()
-        call.began = call.began or now
-        call.attempts += 1
+        now = time.monotonic()
+        call.begin_attempt(now)
         self._rate.sent(now)
-        task = asyncio.get_running_loop().create_task(self._attempt(call))
-        self._tasks.add(task)
+        task = self._loop.create_task(self._attempt(call))
+        self._tasks[task] = call
         task.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if self._changed is not None:
-            self._changed.set()
+        del self._tasks[task]
+        if not self._is_waking:  # others may end within the next moment: one turn for all
+            self._is_waking = True
+            self._loop.call_later(_GATHER_SECONDS, self._wake)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._crash = error
 
     async def _attempt(self, call: Call) -> None:
-        assert self._session is not None
         body = self._maker.body(call.requests[0].prompt, call.requests)
-        outcome = await send(self._session, self._connection, body, self._canary.reassure)
+        outcome = await send(self._session, self._connection, body, call, self._canary.reassure)
         if isinstance(outcome, Reply):
             self._take(call, outcome)
         else:
@@ -278,7 +298,7 @@ class _Run:
             usd = self._price(usage, at) if reply.has_usage else None
             broken = call.broken if place == 0 else 0
             receipt = Receipt(
-                at=datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                at=_utc(int(at)),
                 seconds=round(now - call.began, 3),
                 attempts=call.attempts,
                 unanswered=broken,
@@ -323,7 +343,7 @@ class _Run:
         tries = f" (after {call.attempts} attempts)" if call.attempts > 1 else ""
         for place, request in enumerate(call.requests):
             receipt = Receipt(
-                at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                at=_utc(int(time.time())),
                 seconds=round(time.monotonic() - call.began, 3),
                 attempts=call.attempts,
                 unanswered=call.broken if place == 0 else 0,
@@ -331,6 +351,22 @@ class _Run:
             )
             completion = Completion("", finish="error", error=f"{words}{tries}")
             self._answers.append(Answer(request, completion, receipt))
+
+
+@contextmanager
+def fewer_collections() -> Iterator[None]:
+    """Look for garbage cycles less often: each look goes over all connections and all prompts."""
+    before = gc.get_threshold()
+    gc.set_threshold(20_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+@lru_cache(maxsize=8)
+def _utc(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _grouped(requests: Sequence[Request], at_once: int) -> Iterator[Call]:

@@ -3,6 +3,7 @@
 This module knows aiohttp and one call at a time; when to call again is ``teachers.api``'s to say.
 """
 
+import asyncio
 import hashlib
 import json
 import time
@@ -33,6 +34,9 @@ class Call:
         requests: What is wanted; one choice for each.
         began: When the first attempt was sent, in seconds of the monotonic clock.
         sent_at: When the present attempt was sent.
+        heard_at: When anything of its answer arrived last, signs of life included.
+        content_at: When anything of its content arrived last.
+        is_given_up: Whether the present attempt was ended because it was silent for too long.
         attempts: How many were sent.
         broken: How many broke off, and may have been billed.
         failures: How many count towards the most that are made.
@@ -41,9 +45,24 @@ class Call:
     requests: Sequence[Request]
     began: float = 0.0
     sent_at: float = 0.0
+    heard_at: float = 0.0
+    content_at: float = 0.0
+    is_given_up: bool = False
     attempts: int = 0
     broken: int = 0
     failures: int = 0
+
+    def begin_attempt(self, now: float) -> None:
+        """Start the clocks of one more attempt."""
+        self.began = self.began or now
+        self.sent_at = self.heard_at = self.content_at = now
+        self.is_given_up = False
+        self.attempts += 1
+
+    def is_silent(self, connection: Connection, now: float) -> bool:
+        """Whether nobody should wait for the present attempt any longer."""
+        is_idle = connection.streams and now - self.heard_at > connection.idle_seconds
+        return is_idle or now - self.content_at > connection.answer_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +121,14 @@ class BodyMaker:
         return int.from_bytes(hashlib.sha256(draw.encode()).digest()[:4], "big") >> 1
 
 
-def open_session(connection: Connection) -> Session:
+async def open_session(connection: Connection) -> Session:
     """A session for all calls; it follows no redirect and keeps no cookie."""
-    read_seconds = connection.idle_seconds if connection.streams else connection.answer_seconds
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30.0),
-        timeout=aiohttp.ClientTimeout(
-            total=None, sock_connect=_CONNECT_SECONDS, sock_read=read_seconds
-        ),
+        # Silence is looked for once a second over all calls: a timer for each read costs more.
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
         headers={"Content-Type": "application/json", **connection.headers},
+        skip_auto_headers=("Accept-Encoding",),  # a local server would only lose time
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=_proxy(connection.chat_url),
     )
@@ -120,6 +138,7 @@ async def send(
     session: Session,
     connection: Connection,
     body: bytes,
+    call: Call,
     on_reasoning: Callable[[], None],
 ) -> Reply | Lost:
     """Make one attempt; never raises for anything that a server or a network does.
@@ -128,6 +147,7 @@ async def send(
         session: Open.
         connection: Where to.
         body: What is asked.
+        call: Whose attempt this is; its clocks are set as parts of the answer arrive.
         on_reasoning: Called when a stream begins to reason, long before its end.
     """
     try:
@@ -136,13 +156,21 @@ async def send(
                 refusal = _refusal(response, await response.read())
                 return Lost(refusal, may_be_billed=refusal.action == "retry")
             if response.content_type == "text/event-stream":
-                return await _read_stream(response, connection, on_reasoning)
+                return await _read_stream(response, call, on_reasoning)
             return read_body(await response.read())
+    except asyncio.CancelledError:
+        if not call.is_given_up:
+            raise
+        seconds = time.monotonic() - call.heard_at
+        words = f"no sign of life for {seconds:.0f} s"
+        if connection.streams and seconds <= connection.idle_seconds:
+            words = f"no content for {connection.answer_seconds:.0f} s"
+        return Lost(Refusal("retry", words), may_be_billed=True)
     except (aiohttp.ClientError, UnreadableError, OSError) as error:  # a TimeoutError is an OSError
-        return _lost(error, connection)
+        return _lost(error)
 
 
-def _lost(error: Exception, connection: Connection) -> Lost:
+def _lost(error: Exception) -> Lost:
     """What an attempt came to that got no whole answer."""
     if isinstance(error, aiohttp.ClientConnectorError):
         reason = error.os_error.strerror or str(error.os_error)
@@ -151,7 +179,7 @@ def _lost(error: Exception, connection: Connection) -> Lost:
     if isinstance(error, UnreadableError):
         words = str(error)
     elif isinstance(error, TimeoutError):
-        words = f"no sign of life for {connection.idle_seconds:.0f} s"
+        words = f"no connection within {_CONNECT_SECONDS:.0f} s"
     else:
         words = f"the connection broke: {str(error) or type(error).__name__}"
     return Lost(Refusal("retry", words), may_be_billed=True)
@@ -173,23 +201,21 @@ async def list_models(session: Session, connection: Connection) -> list[str]:
 
 
 async def _read_stream(
-    response: aiohttp.ClientResponse, connection: Connection, on_reasoning: Callable[[], None]
+    response: aiohttp.ClientResponse, call: Call, on_reasoning: Callable[[], None]
 ) -> Reply:
-    """Read to the end; signs of life without content are waited for only so long."""
+    """Read to the end."""
     reader = StreamReader()
-    content_at = time.monotonic()
     has_reasoned = False
     try:
         async for chunk in response.content.iter_any():
+            call.heard_at = time.monotonic()
             if reader.feed(chunk):
-                content_at = time.monotonic()
+                call.content_at = call.heard_at
                 if not has_reasoned and reader.is_reasoning:
                     has_reasoned = True
                     on_reasoning()
-            elif time.monotonic() - content_at > connection.answer_seconds:
-                raise UnreadableError(f"no content for {connection.answer_seconds:.0f} s")
-    except TimeoutError:
-        if not reader.is_done:
+    except asyncio.CancelledError:
+        if not (call.is_given_up and reader.is_done):  # the server only forgot to hang up
             raise
     return reader.reply()
 

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import orjson
+
 from distill.reasoning import THINK_OPEN, split_reasoning
 from distill.types import Completion, FinishReason, Usage
 
@@ -58,7 +60,7 @@ def read_body(body: bytes) -> Reply:
         UnreadableError: If it is no JSON or holds no choice.
     """
     try:
-        answer = json.loads(body)
+        answer = _parse(body)
     except ValueError:
         raise UnreadableError("the body is no JSON" if body else "the body is empty") from None
     if not isinstance(answer, dict):
@@ -132,7 +134,7 @@ class StreamReader:
             self.is_done = True
             return False
         try:
-            event = json.loads(data)
+            event = _parse(data)
         except ValueError:
             raise UnreadableError("a line of the stream is no JSON") from None
         if not isinstance(event, dict):
@@ -225,6 +227,14 @@ def _usage(usage: Json) -> Usage:
         else _number(usage.get("reasoning_tokens")),
         cached_tokens=cached,
     )
+
+
+def _parse(data: bytes) -> object:
+    """JSON, also such that holds half of a surrogate pair, which the fast parser refuses."""
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        return json.loads(data)
 
 
 def _refuse_error(answer: Json) -> None:

@@ -18,7 +18,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from cli.main import main
 from distill.journal import Journal
 from distill.problems import problems
-from distill.traces import journal_header, trace_record
+from distill.traces import journal_header, trace_line
 from distill.types import Completion, JudgedTrace, Prompt, Sampling, Trace, Usage, Verdict
 from distill.verify.answer import AnswerVerifier
 from engine.folder import quiet_transformers
@@ -87,7 +87,7 @@ def record_traces(path: Path) -> None:
                     )
                     trace = Trace(prompt.id, sample, _Recorder.model, completion)
                     verdict = Verdict(None, "recorded", "none")
-                    journal.append(trace_record(JudgedTrace(trace, verdict)))
+                    journal.append(trace_line(JudgedTrace(trace, verdict)))
 
 
 def make_base(folder: Path) -> None:

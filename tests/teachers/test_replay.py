@@ -12,7 +12,7 @@ from distill.journal import Journal
 from distill.recipe import ReplayTeacher as ReplaySection
 from distill.sampling import sample_prompts
 from distill.schedule import SamplingPlan
-from distill.traces import read_traces, trace_record
+from distill.traces import read_traces, trace_line
 from distill.types import (
     Answer,
     Completion,
@@ -45,7 +45,7 @@ def recording(tmp_path: Path) -> Path:
         for index in range(3):
             for prompt in PROMPTS:
                 trace = Trace(prompt.id, index, "deep", _recorded(prompt, index))
-                journal.append(trace_record(JudgedTrace(trace, Verdict(None, "", "other/1"))))
+                journal.append(trace_line(JudgedTrace(trace, Verdict(None, "", "other/1"))))
     return path
 
 
@@ -124,7 +124,7 @@ def test_another_recording_is_another_teacher(recording: Path, tmp_path: Path) -
     assert ReplayTeacher(recording).fingerprint == first
     with Journal.open(recording) as journal:
         trace = Trace("p9", 0, "deep", Completion("x"))
-        journal.append(trace_record(JudgedTrace(trace, Verdict(None, "", "other/1"))))
+        journal.append(trace_line(JudgedTrace(trace, Verdict(None, "", "other/1"))))
     assert ReplayTeacher(recording).fingerprint != first
 
 
