@@ -1,0 +1,55 @@
+"""The yardstick: a bare aiohttp loop that asks, reads the body as JSON, and does nothing else.
+
+    python benchmarks/api_bare_loop.py URL REQUESTS
+
+Prints one JSON object: rows, seconds, CPU seconds, peak resident memory.
+"""
+
+import asyncio
+import json
+import resource
+import sys
+import time
+from itertools import count
+
+import aiohttp
+
+CONCURRENCY = 256
+
+
+async def ask_all(url: str, texts: list[str], concurrency: int = CONCURRENCY) -> int:
+    """Ask every text once; the number of answers with a finish reason."""
+    numbers = count()
+    answered = 0
+
+    async def work(session: aiohttp.ClientSession) -> None:
+        nonlocal answered
+        while (number := next(numbers)) < len(texts):
+            body = {"model": "stub", "messages": [{"role": "user", "content": texts[number]}]}
+            async with session.post(f"{url}/chat/completions", json=body) as reply:
+                found = json.loads(await reply.read())
+                answered += found["choices"][0]["finish_reason"] == "stop"
+
+    connector = aiohttp.TCPConnector(limit=concurrency)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        await asyncio.gather(*(work(session) for _ in range(concurrency)))
+    return answered
+
+
+def main() -> None:
+    """Measure one run, without the import of aiohttp."""
+    url, requests = sys.argv[1], int(sys.argv[2])
+    texts = [f"Problem {number}: what is {number} + 1?" for number in range(requests)]
+    started, cpu = time.perf_counter(), time.process_time()
+    rows = asyncio.run(ask_all(url, texts))
+    figures = {
+        "rows": rows,
+        "seconds": time.perf_counter() - started,
+        "cpu_seconds": time.process_time() - cpu,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    json.dump(figures, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
