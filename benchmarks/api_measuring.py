@@ -41,7 +41,13 @@ class Ran:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The figures of the stage, as ``--json`` prints them."""
+        """The figures of the stage, as ``--json`` prints them.
+
+        Raises:
+            RuntimeError: If nothing was printed, with what was said instead.
+        """
+        if not self.out:
+            raise RuntimeError(f"exit code {self.code}: {self.err[-2000:]}")
         found: dict[str, Any] = json.loads(self.out)["stages"]["generate"]
         return found
 
