@@ -48,9 +48,9 @@ LENGTH: Final = RuleInfo(
 LANGUAGE: Final = RuleInfo(
     "language",
     1,
-    0.01,
+    0.005,
     "DeepSeek-R1 drops mixed language; whole-text detectors miss 2-10 %, so sentences are judged",
-    "at most this share of the letters stands in sentences of another language than the prompt's",
+    "at most this share of the bytes stands in sentences of another language than the prompt's",
 )
 REPETITION: Final = RuleInfo(
     "repetition",
