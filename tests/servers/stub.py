@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import signal
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -115,7 +116,8 @@ class Stub:
             await response.prepare(request)
             for _ in range(3):
                 await asyncio.sleep(latency / 3)
-                await response.write(b"\n")
+                with suppress(ConnectionError):  # what was asked for is billed all the same
+                    await response.write(b"\n")
         elif latency:
             await asyncio.sleep(latency)
         self._pay(text, drawn, fault)
@@ -148,9 +150,13 @@ class Stub:
             events = events[: len(events) // 2] if fault != "empty" else b""
         size = max(len(events) // self._settings.writes + 1, 1)
         pieces = [events[start : start + size] for start in range(0, len(events), size)]
-        for piece in pieces:
-            await asyncio.sleep(latency / len(pieces))
-            await response.write(piece)
+        try:
+            for piece in pieces:
+                await asyncio.sleep(latency / len(pieces))
+                await response.write(piece)
+        except ConnectionError:  # the client is gone; what it asked for is billed all the same
+            self._pay(text, drawn, "gone")
+            return response
         self._pay(text, drawn, fault)
         if fault == "cut":
             return await _cut(request, b"", response)
