@@ -3,14 +3,29 @@
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cli.console import note, paint_note, say_json
-from cli.options import AsJson, Controls, DryRun, Overrides, RecipeFile, RestartFrom, RunFolder
+from cli.options import (
+    AsJson,
+    BudgetTokens,
+    BudgetUsd,
+    Controls,
+    Deadline,
+    DryRun,
+    OffPeakOnly,
+    Overrides,
+    Pilot,
+    RecipeFile,
+    RestartFrom,
+    RunFolder,
+)
 from distill.layout import STAGES, Stage
 
 if TYPE_CHECKING:
+    from distill.allowance import Limits
     from distill.manifest import RunManifest
     from distill.recipe import Recipe
 
@@ -42,25 +57,51 @@ _DOCS: dict[JobName, str] = {
 }
 
 
+# Which options a command has beside those that all of them have.
+_SAMPLING: dict[str, tuple[object, object]] = {
+    "budget_usd": (BudgetUsd, None),
+    "budget_tokens": (BudgetTokens, None),
+    "deadline": (Deadline, None),
+    "off_peak_only": (OffPeakOnly, False),
+}
+_ALL: dict[str, tuple[object, object]] = {
+    "overrides": (Overrides, None),
+    "run_dir": (RunFolder, None),
+    "controls": (Controls, False),
+    "restart_from": (RestartFrom, None),
+    "dry_run": (DryRun, False),
+    "as_json": (AsJson, False),
+}
+_MORE: dict[JobName, dict[str, tuple[object, object]]] = {
+    "run": _SAMPLING,
+    "generate": {**_SAMPLING, "pilot": (Pilot, None)},
+    "eval": _SAMPLING,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What the user asked for.
 
     Attributes:
         source: A recipe, or the folder of a run that shall go on.
+        stages: Which ones, in order.
         overrides: Each ``"key=value"``.
         run_dir: Where to; ``None`` for ``runs/`` and the recipe's name.
         controls: Whether to switch the controls on.
-        stages: Which ones, in order.
         restart_from: The first stage whose results are put aside.
+        limits: What may be spent on sampling.
+        pilot: Sample so many prompts only, and leave the stage unfinished.
     """
 
     source: Path
-    overrides: Sequence[str]
-    run_dir: Path | None
-    controls: bool
     stages: Sequence[Stage]
-    restart_from: Stage | None
+    overrides: Sequence[str] = ()
+    run_dir: Path | None = None
+    controls: bool = False
+    restart_from: Stage | None = None
+    limits: "Limits | None" = None
+    pilot: int | None = None
 
     def command(self, name: str) -> str:
         """Another command about the same run, to be shown."""
@@ -77,24 +118,42 @@ def job_command(name: JobName) -> Callable[..., None]:
     """The command function of ``run`` or of one stage."""
     stages = STAGES if name == "run" else (name,)
 
-    def command(
-        recipe: RecipeFile,
-        *,
-        overrides: Overrides = None,
-        run_dir: RunFolder = None,
-        controls: Controls = False,
-        restart_from: RestartFrom = None,
-        dry_run: DryRun = False,
-        as_json: AsJson = False,
-    ) -> None:
-        order = Order(recipe, overrides or (), run_dir, controls, stages, restart_from)
-        if dry_run:
-            _show_plan(order, as_json=as_json)
+    def command(recipe: Path, **given: Any) -> None:  # noqa: ANN401 - one for each option
+        order = Order(
+            recipe,
+            stages,
+            overrides=given["overrides"] or (),
+            run_dir=given["run_dir"],
+            controls=given["controls"],
+            restart_from=given["restart_from"],
+            limits=_limits(given),
+            pilot=given.get("pilot"),
+        )
+        if given["dry_run"]:
+            _show_plan(order, as_json=given["as_json"])
         else:
-            _carry_out(order, as_json=as_json)
+            _carry_out(order, as_json=given["as_json"])
 
+    options = {**_MORE.get(name, {}), **_ALL}
     command.__doc__ = _DOCS[name]
+    # Typer reads what a command takes off its signature.
+    command.__signature__ = Signature(  # type: ignore[attr-defined]
+        [Parameter("recipe", Parameter.POSITIONAL_OR_KEYWORD, annotation=RecipeFile)]
+        + [
+            Parameter(option, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+            for option, (annotation, default) in options.items()
+        ]
+    )
     return command
+
+
+def _limits(given: dict[str, Any]) -> "Limits | None":
+    names = ("budget_usd", "budget_tokens", "deadline", "off_peak_only")
+    if not any(given.get(name) for name in names) and given.get("budget_usd") is None:
+        return None
+    from cli.spending import read_limits
+
+    return read_limits(**{name: given[name] for name in names})
 
 
 def _recipe_and_folder(order: Order) -> tuple["Recipe", Path]:
@@ -145,7 +204,7 @@ def _carry_out(order: Order, *, as_json: bool) -> None:
         for stage in order.stages:
             note_intent(stage, recipe)
             with show_progress() as report:
-                outcome = run_stage(Job(run, report), stage)
+                outcome = run_stage(Job(run, report, order.limits, order.pilot), stage)
             note_outcome(outcome)
             outcomes.append(outcome)
         manifest = run.manifest

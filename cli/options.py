@@ -49,3 +49,45 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, and no tables.")
 ]
+BudgetUsd = Annotated[
+    float | None,
+    typer.Option(
+        "--budget-usd",
+        metavar="USD",
+        min=0.0,
+        help="Stop before this is spent, what earlier tries spent included.",
+        show_default=False,
+    ),
+]
+BudgetTokens = Annotated[
+    str | None,
+    typer.Option(
+        "--budget-tokens",
+        metavar="N",
+        help="The same for tokens read and written, such as 500000, 800K or 3M.",
+        show_default=False,
+    ),
+]
+Deadline = Annotated[
+    str | None,
+    typer.Option(
+        "--deadline",
+        metavar="WHEN",
+        help="Ask for nothing after this: 6h, 90m, or 2026-11-25T06:00.",
+        show_default=False,
+    ),
+]
+OffPeakOnly = Annotated[
+    bool,
+    typer.Option("--off-peak-only", help="Wait while the endpoint charges its peak price."),
+]
+Pilot = Annotated[
+    int | None,
+    typer.Option(
+        "--pilot",
+        metavar="N",
+        min=1,
+        help="Sample the first N prompts only, to measure what all will cost.",
+        show_default=False,
+    ),
+]

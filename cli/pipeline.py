@@ -25,12 +25,14 @@ class StageOutcome:
         summary: Its figures, as the manifest has them.
         seconds: Of the try that finished it.
         was_done: Whether an earlier command had finished it.
+        is_partial: Whether it was a pilot, which leaves the stage unfinished.
     """
 
     stage: Stage
     summary: Mapping[str, Any]
     seconds: float
     was_done: bool
+    is_partial: bool = False
 
 
 def run_stage(job: Job, stage: Stage) -> StageOutcome:
@@ -49,6 +51,9 @@ def run_stage(job: Job, stage: Stage) -> StageOutcome:
             return StageOutcome(stage, record.summary, record.seconds, was_done=True)
     started = time.monotonic()
     work = do_stage(job, stage)
+    if work.is_partial:
+        seconds = time.monotonic() - started
+        return StageOutcome(stage, work.summary, seconds, was_done=False, is_partial=True)
     work.begun.finish(work.outputs, work.summary, time.monotonic() - started)
     _remove_checkpoints(job, stage)
     record = work.begun.record

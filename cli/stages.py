@@ -4,15 +4,17 @@ What a stage does is the core's, the teachers' and the students' to know; here i
 of the recipe and plain values.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cli.progress import Report
+from cli.spending import allowance
+from distill.allowance import Limits
 from distill.blend import Variant, blend
 from distill.layout import Stage
-from distill.prompts import read_prompts, write_prompts
+from distill.prompts import read_prompts, stream_prompts, write_prompts
 from distill.recipe import EmbeddedPrompts, EmbeddedStudent, FilePrompts, LocalStudent, Recipe
 from distill.records import to_record
 from distill.rundir import RunDir, StageRun
@@ -26,10 +28,19 @@ CONTROLS: tuple[Variant, ...] = ("answers_only", "unfiltered")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One open run and whom to tell how it goes."""
+    """One open run, whom to tell how it goes, and what sampling may cost.
+
+    Attributes:
+        run: The run folder.
+        report: Called with the progress.
+        limits: What may be spent; ``None`` for no limit.
+        pilot: Sample so many prompts only; ``None`` for all.
+    """
 
     run: RunDir
     report: Report
+    limits: Limits | None = None
+    pilot: int | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -45,11 +56,13 @@ class Work:
         begun: The stage, as the run folder knows it.
         outputs: Files and folders that it made.
         summary: Its figures.
+        is_partial: Whether it was a pilot, which leaves the stage unfinished.
     """
 
     begun: StageRun
     outputs: Sequence[Path]
     summary: Mapping[str, object]
+    is_partial: bool = False
 
 
 def do_stage(job: Job, stage: Stage) -> Work:
@@ -63,35 +76,43 @@ def do_stage(job: Job, stage: Stage) -> Work:
 
 def _generate(job: Job) -> Work:
     from distill.generate import generate
+    from distill.prompt_file import PromptFile
+    from distill.traces import hash_prompts
     from teachers import build
 
     recipe, paths, verifier = job.recipe, job.run.paths, AnswerVerifier()
-    prompts = _load_prompts(recipe.prompts)
     teacher = build(recipe.teacher, batch_size=recipe.generate.batch_size)
-    begun = job.run.stage(
-        "generate",
-        settings={
-            "teacher": teacher.fingerprint,
-            "verifier": verifier.name,
-            "prompts": _prompts_hash(prompts),
-        },
-    )
-    write_prompts(paths.train_prompts, prompts)
-    report = generate(
-        prompts,
-        teacher,
-        verifier,
-        recipe.generate,
-        seed=recipe.seed,
-        journal_path=paths.traces,
-        needs_reasoning=recipe.filter.needs_reasoning,
-        needs_box=recipe.filter.needs_box,
-        asked_path=paths.requests,
-        on_progress=job.report,
-    )
+    draft = paths.train_prompts.with_suffix(".draft")
+    write_prompts(draft, _stream_prompts(recipe.prompts))
+    try:
+        with PromptFile(draft) as prompts:
+            settings = {
+                "teacher": teacher.fingerprint,
+                "verifier": verifier.name,
+                "prompts": hash_prompts(prompts),
+            }
+            begun = job.run.stage("generate", settings=settings)
+        draft.replace(paths.train_prompts)
+    finally:
+        draft.unlink(missing_ok=True)
+    with PromptFile(paths.train_prompts) as prompts:
+        report = generate(
+            prompts,
+            teacher,
+            verifier,
+            recipe.generate,
+            seed=recipe.seed,
+            journal_path=paths.traces,
+            needs_reasoning=recipe.filter.needs_reasoning,
+            needs_box=recipe.filter.needs_box,
+            asked_path=paths.requests,
+            allowance=allowance(job.limits, recipe.teacher),
+            first=job.pilot,
+            on_progress=job.report,
+        )
     outputs = [paths.train_prompts, paths.traces]
     outputs += [paths.requests] if paths.requests.exists() else []
-    return Work(begun, outputs, to_record(report))
+    return Work(begun, outputs, to_record(report), is_partial=job.pilot is not None)
 
 
 def _filter(job: Job) -> Work:
@@ -148,6 +169,8 @@ def _eval(job: Job) -> Work:
             recipe.eval,
             seed=recipe.seed,
             journal_path=paths.judged(who),
+            asked_path=paths.judged_requests(who),
+            allowance=allowance(job.limits, recipe.teacher),
             on_progress=job.report,
         )
         for who in (*recipe.eval.models, *controls)
@@ -156,6 +179,8 @@ def _eval(job: Job) -> Work:
     write_json_atomically(paths.report, compared)
     outputs = [paths.eval_prompts, paths.report, *map(paths.judged, recipe.eval.models)]
     outputs += [paths.judged(variant) for variant in controls]
+    asked = [paths.judged_requests(who) for who in recipe.eval.models]
+    outputs += [path for path in asked if path.exists()]
     outputs += [paths.model(variant) for variant in controls]
     return Work(begun, outputs, {"report": _without_scores(compared), "controls": trained})
 
@@ -175,6 +200,12 @@ def _load_prompts(section: EmbeddedPrompts | FilePrompts) -> list[Prompt]:
 
     return embedded_prompts(
         section.split, section.count, section.seed, kinds=section.kinds, levels=section.levels
+    )
+
+
+def _stream_prompts(section: EmbeddedPrompts | FilePrompts) -> Iterable[Prompt]:
+    return (
+        stream_prompts(section.path) if isinstance(section, FilePrompts) else _load_prompts(section)
     )
 
 

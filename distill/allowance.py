@@ -21,6 +21,23 @@ class Stop:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a user allows; ``None`` sets no limit.
+
+    Attributes:
+        usd: Money, what earlier tries spent included.
+        tokens: Tokens read and written, those of earlier tries included.
+        deadline: Seconds since the epoch after which nothing is asked for.
+        off_peak_only: Whether to wait while the endpoint charges its peak price.
+    """
+
+    usd: float | None = None
+    tokens: int | None = None
+    deadline: float | None = None
+    off_peak_only: bool = False
+
+
 class Allowance(Protocol):
     """What a run may spend."""
 

@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 
+from distill.allowance import Allowance
 from distill.errors import DataError
 from distill.journal import Journal
 from distill.metrics import (
@@ -140,6 +141,8 @@ def evaluate(
     *,
     seed: int,
     journal_path: Path,
+    asked_path: Path | None = None,
+    allowance: Allowance | None = None,
     on_progress: ProgressListener | None = None,
 ) -> ModelReport:
     """Sample one model on the prompts, or go on where an earlier try stopped.
@@ -152,7 +155,9 @@ def evaluate(
         section: How many samples, and how they are drawn.
         seed: Of the draws.
         journal_path: Where its traces are stored; one journal per model.
-        on_progress: Called after every answer.
+        asked_path: Where requests are noted before they are sent, if the completer is billed.
+        allowance: What may be spent.
+        on_progress: Called as completions are stored.
 
     Raises:
         DataError: If there are no prompts, or one has no gold answer.
@@ -169,6 +174,8 @@ def evaluate(
             journal=journal,
             stage=f"eval {who}",
             max_failed_share=section.max_failed_share,
+            asked_path=asked_path,
+            allowance=allowance,
             on_progress=on_progress,
         )
     facts = list(_facts(read_traces(journal_path, prompts, section.samples)))

@@ -71,6 +71,7 @@ def generate(
     needs_box: bool = True,
     asked_path: Path | None = None,
     allowance: Allowance | None = None,
+    first: int | None = None,
     on_progress: ProgressListener | None = None,
 ) -> GenerateReport:
     """Sample all prompts, or go on where an earlier try stopped.
@@ -86,6 +87,7 @@ def generate(
         needs_box: Whether a trace whose answer has not exactly one box counts as malformed.
         asked_path: Where requests are noted before they are sent, if the completer is billed.
         allowance: What may be spent.
+        first: Sample so many prompts only; the others can follow into the same journal.
         on_progress: Called as traces are stored.
 
     Raises:
@@ -113,12 +115,13 @@ def generate(
             max_failed_share=section.max_failed_share,
             asked_path=asked_path,
             allowance=allowance,
+            first=first,
             find_fault=find_fault,
             on_progress=on_progress,
         )
     return GenerateReport(
         model=completer.model,
-        prompts=len(prompts),
+        prompts=sum(kind.prompts for kind in outcome.kinds),
         covered=sum(kind.covered for kind in outcome.kinds),
         samples=outcome.samples,
         accepted=outcome.accepted,
@@ -130,7 +133,7 @@ def generate(
         usage=outcome.usage,
         usd=outcome.usd,
         unanswered=outcome.unanswered,
-        fixed_samples=section.samples * len(prompts),
+        fixed_samples=section.samples * sum(kind.prompts for kind in outcome.kinds),
         kinds=outcome.kinds,
         outcome=replace(outcome, kinds=()),
     )

@@ -6,7 +6,7 @@ is named after its line, ``line-17``, so that the same file gives the same ids.
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final
@@ -51,7 +51,14 @@ _FOUND_LENGTH = 40
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """Read a prompt set.
+    """Read a prompt set; see ``stream_prompts``."""
+    return list(stream_prompts(path))
+
+
+def stream_prompts(path: Path) -> Iterator[Prompt]:
+    """Read a prompt set, one prompt at a time.
+
+    Mistakes are raised at the end, all at once: nothing that was read may count before that.
 
     Args:
         path: ``.jsonl``, ``.csv`` or ``.parquet``.
@@ -63,16 +70,17 @@ def read_prompts(path: Path) -> list[Prompt]:
     """
     reading = _Reading()
     for row in read_rows(path):
-        reading.take(row)
+        prompt = reading.take(row)
+        if prompt is not None:
+            yield prompt
     if reading.mistakes:
         count = len(reading.mistakes)
         lines = [f"\n  {mistake}" for mistake in reading.mistakes[:_SHOWN_MISTAKES]]
         more = f"\n  and {count - _SHOWN_MISTAKES} more" if count > _SHOWN_MISTAKES else ""
         plural = "s" if count > 1 else ""
         raise DataError(f"{path}: {count} mistake{plural}:{''.join(lines)}{more}")
-    if not reading.prompts:
+    if not reading.places:
         raise DataError(f"{path}: there are no prompts in it")
-    return reading.prompts
 
 
 def write_prompts(path: Path, prompts: Iterable[Prompt]) -> None:
@@ -86,15 +94,14 @@ def write_prompts(path: Path, prompts: Iterable[Prompt]) -> None:
 
 @dataclass(slots=True)
 class _Reading:
-    """The prompts so far, where their ids stand, and the mistakes so far."""
+    """Where the ids stand, by 64 bits of each, and the mistakes so far."""
 
-    prompts: list[Prompt] = field(default_factory=list)
-    places: dict[str, str] = field(default_factory=dict)
+    places: dict[int, int] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
 
-    def take(self, row: Row) -> None:
-        """Add a row's prompt, or what is wrong with it; an unknown column is named once."""
+    def take(self, row: Row) -> Prompt | None:
+        """A row's prompt, or ``None`` and what is wrong; an unknown column is named once."""
         found = [row.problem] if row.problem else []
         unknown = [column for column in row.values if column not in COLUMNS]
         if unknown:
@@ -102,18 +109,17 @@ class _Reading:
             self.unknown.update(unknown)
         elif not found:
             found += _value_mistakes(row.values)
+        prompt = None
         if not found and not unknown:
-            found += self._add(row)
+            values = {name: value for name, value in row.values.items() if value is not None}
+            prompt = Prompt(**{"id": f"line-{row.number}", **values})  # type: ignore[arg-type]
+            first = self.places.setdefault(hash(prompt.id), row.number)
+            if first != row.number:
+                taker = f"{row.place.removesuffix(str(row.number))}{first}"
+                found.append(f"the id '{prompt.id}' is taken by {taker}")
+                prompt = None
         self.mistakes += [f"{row.place}: {mistake}" for mistake in found]
-
-    def _add(self, row: Row) -> list[str]:
-        values = {name: value for name, value in row.values.items() if value is not None}
-        prompt = Prompt(**{"id": f"line-{row.number}", **values})  # type: ignore[arg-type]
-        if prompt.id in self.places:
-            return [f"the id '{prompt.id}' is taken by {self.places[prompt.id]}"]
-        self.places[prompt.id] = row.place
-        self.prompts.append(prompt)
-        return []
+        return prompt
 
 
 def _unknown_column(name: str) -> str:

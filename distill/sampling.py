@@ -62,6 +62,7 @@ def sample_prompts(
     max_failed_share: float = 0.1,
     asked_path: Path | None = None,
     allowance: Allowance | None = None,
+    first: int | None = None,
     find_fault: FaultFinder = lambda completion: "",
     on_progress: ProgressListener | None = None,
 ) -> SamplingOutcome:
@@ -81,6 +82,7 @@ def sample_prompts(
         max_failed_share: Stop when more than this share of the samples failed.
         asked_path: Where requests of a billed completer are noted before they are sent.
         allowance: What may be spent, what earlier tries spent included; ``None`` for no limit.
+        first: Sample so many prompts only, such as for a pilot; the journal is that of all.
         find_fault: What is wrong with the form of a finished completion, ``""`` if nothing is.
         on_progress: Called as samples are stored.
 
@@ -96,7 +98,7 @@ def sample_prompts(
         journal, prompts, completer, header=header, find_fault=find_fault
     )
     run = _Run(
-        prompts,
+        prompts if first is None else prompts[:first],
         completer,
         verifier,
         plan=plan,

@@ -3,6 +3,7 @@
 What a teacher needs is imported when that teacher is built, so a replay never waits for torch.
 """
 
+from distill.pricing import PriceList
 from distill.recipe import ApiTeacher, EmbeddedTeacher, ReplayTeacher
 from distill.types import Completer
 
@@ -31,3 +32,16 @@ def build(section: EmbeddedTeacher | ReplayTeacher | ApiTeacher, *, batch_size: 
     from teachers import embedded
 
     return embedded.load(batch_size=batch_size)
+
+
+def prices_of(section: EmbeddedTeacher | ReplayTeacher | ApiTeacher) -> PriceList:
+    """What a teacher charges; empty if that is not known, or nothing is charged.
+
+    Raises:
+        RecipeError: If the catalogue does not know an endpoint, or its model was retired.
+    """
+    if isinstance(section, ApiTeacher):
+        from teachers.connect import prices
+
+        return prices(section)
+    return PriceList()

@@ -5,11 +5,15 @@ This module sends nothing.
 
 import ipaddress
 import os
+from collections.abc import Mapping
+from datetime import date
 from urllib.parse import urlsplit
 
-from distill.errors import TeacherError
+from distill.errors import RecipeError, TeacherError
+from distill.pricing import Price, PriceEntry, PriceList
 from distill.recipe import ApiTeacher as ApiSection
 from teachers.api import ApiTeacher
+from teachers.catalog import Endpoint, find_endpoint, find_model
 from teachers.connection import Connection
 
 
@@ -17,41 +21,66 @@ def connect(section: ApiSection) -> ApiTeacher:
     """Make a client for a teacher behind an endpoint.
 
     Raises:
-        RecipeError: If the catalogue does not know the endpoint, or the model was retired.
+        RecipeError: If the catalogue does not know the endpoint, the model was retired, or the
+            endpoint has no such effort.
         TeacherError: If its key is not in the environment.
     """
-    base_url = section.base_url or "http://127.0.0.1:8000/v1"
-    key_variable = section.key_variable or ""
-    key = os.environ.get(key_variable, "") if key_variable else ""
-    if key_variable and not key:
-        raise TeacherError(
-            f"the environment variable {key_variable} is not set; it shall hold the key",
-            hint=f"export {key_variable}=...",
-        )
+    endpoint = find_endpoint(section.endpoint, section.override)
+    model = find_model(endpoint, section.model)
+    base_url = _base_url(section, endpoint)
+    variable, key = _key(section, endpoint)
+    bearer = "Bearer " if endpoint.key_header == "Authorization" else ""
+    query = f"?{endpoint.query}" if endpoint.query else ""
+    thinks = section.thinking is not False
     connection = Connection(
-        endpoint=section.endpoint,
-        chat_url=base_url.rstrip("/") + "/chat/completions",
-        models_url=base_url.rstrip("/") + "/models",
-        headers={"Authorization": f"Bearer {key}"} if key else {},
+        endpoint=endpoint.name,
+        chat_url=f"{base_url}/chat/completions{query}",
+        models_url=f"{base_url}{endpoint.models_path}" if endpoint.models_path else "",
+        headers={endpoint.key_header: f"{bearer}{key}"} if key else {},
         secrets=(key,) if key else (),
-        key_variable=key_variable,
-        body=section.extra_body,
+        key_variable=variable,
+        body=_body(section, endpoint),
+        sends_sampling=endpoint.samples_while_thinking or not thinks,
+        sends_seed=endpoint.sends_seed if section.send_seed is None else section.send_seed,
         streams=is_remote(base_url) if section.stream is None else section.stream,
+        asks_usage=endpoint.asks_usage,
         choices_at_once=section.choices_per_call,
-        concurrency=section.concurrency or 64,
-        requests_per_minute=section.requests_per_minute,
-        tokens_per_minute=section.tokens_per_minute,
+        concurrency=section.concurrency or model.concurrency or endpoint.concurrency,
+        requests_per_minute=section.requests_per_minute or model.requests_per_minute,
+        tokens_per_minute=section.tokens_per_minute or model.tokens_per_minute,
         idle_seconds=section.idle_seconds,
         answer_seconds=section.answer_seconds,
         attempts=section.attempts,
-        sends_seed=bool(section.send_seed),
     )
     return ApiTeacher(
         connection,
         section.model,
         system=section.system,
-        expects_reasoning=section.expects_reasoning and section.thinking is not False,
+        expects_reasoning=section.expects_reasoning and thinks,
+        price=prices(section).cost,
     )
+
+
+def prices(section: ApiSection) -> PriceList:
+    """What the teacher charges: the recipe's price, else the catalogue's.
+
+    Raises:
+        RecipeError: If the catalogue does not know the endpoint, or the model was retired.
+    """
+    own = section.price
+    if own is None:
+        endpoint = find_endpoint(section.endpoint, section.override)
+        return find_model(endpoint, section.model).prices
+    cached = own.input_usd if own.cached_input_usd is None else own.cached_input_usd
+    price = Price(own.input_usd, cached, own.output_usd)
+    return PriceList((PriceEntry(date(1970, 1, 1), price, source="the recipe"),))
+
+
+def concurrency(section: ApiSection) -> int:
+    """Requests that may be under way at once."""
+    endpoint = find_endpoint(section.endpoint, section.override)
+    model = find_model(endpoint, section.model)
+    return section.concurrency or model.concurrency or endpoint.concurrency
 
 
 def is_remote(url: str) -> bool:
@@ -66,3 +95,58 @@ def is_remote(url: str) -> bool:
         return ipaddress.ip_address(host).is_global
     except ValueError:
         return "." in host and not host.endswith((".local", ".internal", ".lan"))
+
+
+def _base_url(section: ApiSection, endpoint: Endpoint) -> str:
+    base_url = (section.base_url or endpoint.base_url).rstrip("/")
+    if not base_url or "<" in base_url:
+        form = f", such as {endpoint.base_url}" if endpoint.base_url else ", up to /v1"
+        raise RecipeError(
+            f"teacher.base_url: missing; endpoint '{endpoint.name}' needs it",
+            hint=f'Say where it is{form}: base_url = "https://..."',
+        )
+    parts = urlsplit(base_url)
+    if parts.username or parts.password:
+        raise RecipeError(
+            "teacher.base_url: holds a user name or a password, which would be stored",
+            hint='Put the key into an environment variable and name it: key_variable = "..."',
+        )
+    return base_url.removesuffix("/chat/completions")
+
+
+def _key(section: ApiSection, endpoint: Endpoint) -> tuple[str, str]:
+    """The variable that holds the key, and the key; both empty where none is needed."""
+    variable = section.key_variable or endpoint.key_variable
+    key = os.environ.get(variable, "").strip() if variable else ""
+    if not key and (section.key_variable or endpoint.needs_key):
+        raise TeacherError(
+            f"endpoint '{endpoint.name}' needs a key, and the environment variable {variable} is"
+            " not set",
+            hint=f"export {variable}=...   or name another variable: teacher.key_variable",
+        )
+    if not all(" " < char <= "~" for char in key):
+        raise TeacherError(
+            f"the key in {variable} holds characters that no key has",
+            hint="Was it copied with a line break or a quote? Set the variable again.",
+        )
+    return variable, key
+
+
+def _body(section: ApiSection, endpoint: Endpoint) -> Mapping[str, object]:
+    body: dict[str, object] = {}
+    if section.thinking is not None:
+        switch = endpoint.thinking_on if section.thinking else endpoint.thinking_off
+        if not switch:
+            raise RecipeError(
+                f"teacher.thinking: endpoint '{endpoint.name}' has no known switch for it",
+                hint="Leave it out, or say it as the endpoint wants it: [teacher.extra_body]",
+            )
+        body |= switch
+    if effort := section.reasoning_effort:
+        if endpoint.efforts and effort not in endpoint.efforts:
+            raise RecipeError(
+                f"teacher.reasoning_effort: found '{effort}'; endpoint '{endpoint.name}' has"
+                f" {', '.join(endpoint.efforts)}"
+            )
+        body[endpoint.effort_field] = effort
+    return {**body, **section.extra_body}
