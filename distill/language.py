@@ -168,7 +168,7 @@ class _Judge:
 
     def language_of(self, words: list[bytes]) -> str | None:
         """The foreign language of a sentence, if its words make that clear."""
-        if len(words) < _LEAST_WORDS or self.strong.isdisjoint(words):
+        if len(words) < _LEAST_WORDS:
             return None
         distinct = set(words)
         counts = [
@@ -241,12 +241,22 @@ def _foreign_latin(text: str, allowed: frozenset[str]) -> Iterator[ForeignSenten
     if judge.strong.isdisjoint(words) or not any(one.is_enough(words) for one in judge.evidence):
         return
     encoded = text.encode("utf-8", "surrogatepass")
-    start = 0
-    for sentence in folded.split(b"\n"):
-        if language := judge.language_of(sentence.split()):
-            shown = encoded[start : start + len(sentence)].decode("utf-8", "replace").strip()
-            yield ForeignSentence(language, shown)
-        start += len(sentence) + 1
+    for start, end in _sentences_with(judge.strong & words, folded):
+        if language := judge.language_of(folded[start:end].split()):
+            yield ForeignSentence(language, encoded[start:end].decode("utf-8", "replace").strip())
+
+
+def _sentences_with(words: Set[bytes], folded: bytes) -> list[tuple[int, int]]:
+    """Where the sentences begin and end that hold any of some words."""
+    flat = b" " + folded.replace(b"\n", b" ") + b" "
+    spans = set()
+    for word in words:
+        at = flat.find(b" " + word + b" ")  # in ``flat`` where the word is in ``folded``, less one
+        while at >= 0:
+            end = folded.find(b"\n", at)
+            spans.add((folded.rfind(b"\n", 0, at) + 1, end if end >= 0 else len(folded)))
+            at = flat.find(b" " + word + b" ", at + 1)
+    return sorted(spans)
 
 
 def _latin_runs(text: str) -> Iterator[ForeignSentence]:

@@ -100,13 +100,9 @@ def _foreign(allowed: frozenset[str]) -> _Foreign:
     others = {one: letters for one, letters in _LETTERS.items() if one not in own}
     span = "".join(letters for letters, _ in others.values())
     groups = [f"(?P<{one}>[{letters}]{{{least},}})" for one, (letters, least) in others.items()]
-    leads = {char.encode()[0] for char in map(chr, range(0x400, 0xFB00)) if _is_in(char, span)}
+    ranges = [(span[at].encode(), span[at + 2].encode()) for at in range(0, len(span), len("a-z"))]
+    leads = {lead for first, last in ranges for lead in range(first[0], last[0] + 1)}
     return _Foreign(bytes(leads), re.compile(f"[{span}]{{2,}}"), re.compile("|".join(groups)))
-
-
-def _is_in(char: str, span: str) -> bool:
-    """Whether a character lies in one of the ranges of a span such as ``a-cx-z``."""
-    return any(span[at] <= char <= span[at + 2] for at in range(0, len(span), 3))
 
 
 def _sentences_with(foreign: _Foreign, text: str) -> Iterator[tuple[str, str]]:
