@@ -55,14 +55,14 @@ LANGUAGE: Final = RuleInfo(
 REPETITION: Final = RuleInfo(
     "repetition",
     1,
-    0.6,
-    "own choice: ordinary long reasoning repeats less than half, a loop nearly all",
+    0.7,
+    "own choice: long reasoning repeats up to half of its 4-grams, a loop nearly all",
     "at most this share of the 4-grams (words; characters in Chinese and Japanese) is a repetition",
 )
 LOOP: Final = RuleInfo(
     "loop",
     1,
-    5,
+    10,
     "AM-Thinking (arXiv 2505.14464) drops a 20-gram that comes more than 20 times; stricter here",
     "no passage of 20 words (characters in Chinese and Japanese) comes more often than this",
 )
