@@ -212,7 +212,7 @@ def _carry_out(order: Order, *, as_json: bool) -> None:
         say_json(outcome_json(folder, recipe, outcomes))
     else:
         note()
-        say_outcome(folder, outcomes, manifest, order.command)
+        say_outcome(folder, recipe, outcomes, manifest, order.command)
 
 
 def _stored_manifest(folder: Path) -> "RunManifest | None":

@@ -4,13 +4,28 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import indent
 from typing import Any
+from urllib.parse import urlsplit
 
 from cli.console import columns, duration, note, paint_note, say, shown_path
-from cli.figures import Summary, eval_text, funnel_text, mismatched, stage_line
+from cli.costs import spending_text
+from cli.figures import (
+    Summary,
+    eval_text,
+    funnel_text,
+    mismatched,
+    stage_line,
+)
 from cli.pipeline import StageOutcome, next_stage
 from distill.layout import STAGES, RunLayout, Stage
 from distill.manifest import RunManifest
-from distill.recipe import EmbeddedPrompts, FilePrompts, LocalStudent, Recipe, ReplayTeacher
+from distill.recipe import (
+    ApiTeacher,
+    EmbeddedPrompts,
+    FilePrompts,
+    LocalStudent,
+    Recipe,
+    ReplayTeacher,
+)
 
 Commander = Callable[[str], str]
 """Gives the command of that name about the same run, to be shown."""
@@ -24,7 +39,9 @@ def note_intent(stage: Stage, recipe: Recipe) -> None:
 def note_outcome(outcome: StageOutcome) -> None:
     """Say how a stage ended."""
     line = stage_line(outcome.stage, outcome.summary)
-    if outcome.was_done:
+    if outcome.is_partial:
+        note(f"  {paint_note('✓', 'green')} pilot: {line} ({duration(outcome.seconds)})")
+    elif outcome.was_done:
         note(f"  {paint_note('✓', 'green')} already done: {line}")
     else:
         note(f"  {paint_note('✓', 'green')} {line} ({duration(outcome.seconds)})")
@@ -58,16 +75,24 @@ def intent(stage: Stage, recipe: Recipe) -> str:
 
 
 def say_outcome(
-    folder: Path, outcomes: Sequence[StageOutcome], manifest: RunManifest, command: Commander
+    folder: Path,
+    recipe: Recipe,
+    outcomes: Sequence[StageOutcome],
+    manifest: RunManifest,
+    command: Commander,
 ) -> None:
     """The figures of what was done, where it lies, and what to do next."""
     for outcome in outcomes:
-        if text := _result_text(outcome.stage, outcome.summary):
+        if text := _result_text(outcome.stage, outcome.summary, recipe):
             say(f"{text}\n")
     say(f"In {folder}")
     say(columns(_places(folder, manifest)))
     say("\nNext")
-    say(columns(next_commands(folder, manifest, command)))
+    if any(outcome.is_partial for outcome in outcomes):
+        say(columns([("what all will cost", command("plan"))]))
+        say(columns([("sample the rest  ", command("generate"))]))
+    else:
+        say(columns(next_commands(folder, manifest, command)))
 
 
 def outcome_json(folder: Path, recipe: Recipe, outcomes: Sequence[StageOutcome]) -> dict[str, Any]:
@@ -126,7 +151,9 @@ def plan_json(
     }
 
 
-def _result_text(stage: Stage, summary: Summary) -> str:
+def _result_text(stage: Stage, summary: Summary, recipe: Recipe) -> str:
+    if stage == "generate":
+        return spending_text(summary, recipe.filter.per_prompt)
     if stage == "filter":
         return f"What became of the traces\n{indent(funnel_text(summary), '  ')}"
     if stage == "eval":
@@ -166,6 +193,9 @@ def _teacher_text(recipe: Recipe) -> str:
     teacher = recipe.teacher
     if isinstance(teacher, ReplayTeacher):
         return f"the recording {shown_path(teacher.path)}"
+    if isinstance(teacher, ApiTeacher):
+        where = urlsplit(teacher.base_url).netloc if teacher.base_url else teacher.endpoint
+        return f"{teacher.model} at {where}"
     return "the embedded teacher"
 
 

@@ -34,8 +34,10 @@ class GenerateReport:
         failed: Samples that got no answer.
         output_tokens: Tokens of all traces.
         usage: Tokens read and written.
+        is_billed: Whether an endpoint wrote them.
         usd: What all traces cost; ``None`` if nothing is billed or the price of any is unknown.
         unanswered: Requests that may have been billed and whose answer is not stored.
+        until_correct: Right traces at which a prompt was asked no more; ``None`` if all were drawn.
         fixed_samples: What ``samples`` for every prompt would have been.
         kinds: The same by kind of prompt, in the order of the prompts.
         outcome: How the sampling went, with time and speed of this try.
@@ -52,8 +54,10 @@ class GenerateReport:
     failed: int
     output_tokens: int
     usage: Usage
+    is_billed: bool
     usd: float | None
     unanswered: int
+    until_correct: int | None
     fixed_samples: int
     kinds: tuple[KindFigures, ...]
     outcome: SamplingOutcome
@@ -131,8 +135,10 @@ def generate(
         failed=outcome.failed,
         output_tokens=outcome.output_tokens,
         usage=outcome.usage,
+        is_billed=completer.is_billed,
         usd=outcome.usd,
         unanswered=outcome.unanswered,
+        until_correct=section.until_correct,
         fixed_samples=section.samples * sum(kind.prompts for kind in outcome.kinds),
         kinds=outcome.kinds,
         outcome=replace(outcome, kinds=()),

@@ -12,6 +12,7 @@ starts at the folder that the reader names (`read_folder`), otherwise at the cur
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
@@ -49,6 +50,22 @@ def _located(path: Path, info: ValidationInfo) -> Path:
     if context.get("must_exist") and not located.exists():
         raise PydanticCustomError("path_missing", "there is no {path}", {"path": str(located)})
     return located
+
+
+def _without_secrets(url: str) -> str:
+    """A URL that may be stored and shown."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise PydanticCustomError(
+            "contradiction", "is no URL; write it as https://host/v1, up to /v1"
+        )
+    if parts.username or parts.password:
+        raise PydanticCustomError(
+            "contradiction",
+            "holds a user name or a password, which would be stored; put the key into an"
+            " environment variable and name it in key_variable",
+        )
+    return url
 
 
 # Strict mode would ask for a `Path` object where TOML has text.
@@ -110,7 +127,7 @@ class ApiTeacher(Section):
     model: str = Field(min_length=1)
     """What the endpoint calls the model; on Azure the name of the deployment."""
 
-    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    base_url: Annotated[str, AfterValidator(_without_secrets)] | None = None
     """Where it is, up to `/v1`; needed where the catalogue does not know."""
 
     key_variable: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")

@@ -168,6 +168,9 @@ class _Run:
             on_stored=lambda key: self._count(stored[key], is_resumed=True),
         )
         self._started = time.monotonic()
+        if allowance is not None:  # what earlier tries spent is spent before anything is asked
+            for sample in stored.values():
+                allowance.add(sample.usage, sample.usd)
 
     def note_requests(self, asked: AskedLog) -> None:
         """Note from now on what is asked, before it is sent."""
@@ -327,7 +330,7 @@ class _Run:
 
     def _count(self, sample: Sample, *, is_resumed: bool) -> None:
         self.tally.add(sample, is_resumed=is_resumed)
-        if self._allowance is not None:
+        if self._allowance is not None and not is_resumed:
             self._allowance.add(sample.usage, sample.usd)
 
     def _tokens_per_second(self) -> float:

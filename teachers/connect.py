@@ -105,12 +105,6 @@ def _base_url(section: ApiSection, endpoint: Endpoint) -> str:
             f"teacher.base_url: missing; endpoint '{endpoint.name}' needs it",
             hint=f'Say where it is{form}: base_url = "https://..."',
         )
-    parts = urlsplit(base_url)
-    if parts.username or parts.password:
-        raise RecipeError(
-            "teacher.base_url: holds a user name or a password, which would be stored",
-            hint='Put the key into an environment variable and name it: key_variable = "..."',
-        )
     return base_url.removesuffix("/chat/completions")
 
 
