@@ -137,3 +137,12 @@ PARTICLES: Final = _words(
     " of the and und et op aan ben al"
 )
 """Words that stand in names and titles (``Charles de la Vallée Poussin``): weak evidence."""
+
+NUMERALS: Final = _words(
+    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+    " seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred"
+    " thousand million zwei drei vier fünf sechs sieben acht neun zehn elf zwölf zwanzig dreißig"
+    " hundert tausend deux trois quatre cinq sept huit neuf dix onze douze vingt trente cent mille"
+    " dos tres cuatro cinco seis siete ocho nueve diez once doce veinte treinta cien mil"
+)
+"""Numbers written as words, from two up."""

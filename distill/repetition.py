@@ -30,7 +30,7 @@ class Repetition:
 
     Attributes:
         share: Of its 4-grams that came before in it, in [0, 1]; 0 for a short text.
-        count: How often its most frequent 20-gram comes, unless it is all numbers; 0 if it has none.
+        count: How often its most frequent 20-gram comes, runs of numbers aside; 0 if it has none.
         passage: How that 20-gram begins.
     """
 

@@ -86,7 +86,7 @@ CONTAMINATION: Final = RuleInfo(
     0.4,
     "8 words, digits masked, punctuation dropped: found 12 of 12 number-changed questions, "
     "0 false of 132; 13 words found 4",
-    "the prompt holds less than this share of a benchmark question's 8-word runs, and no 13 words "
+    "the prompt holds less than this share of a benchmark question's 8-word runs, and no 20 words "
     "of one in a row",
 )
 DUPLICATE: Final = RuleInfo(
