@@ -25,6 +25,8 @@ EXIT_CODES: dict[int, str] = {
     6: "a model, tokenizer or chat template is missing or does not fit",
     7: "a stage ran and has no usable result",
     8: "a library is missing, or another package shadows one of ours",
+    9: "an endpoint refuses: its key, URL or model is wrong, or its account is empty",
+    10: "a limit on money, tokens or time is reached; the same command goes on",
     70: "a bug of distill itself",
     130: "interrupted with Ctrl-C; finished work is kept",
     141: "nobody reads the output any more",

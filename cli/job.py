@@ -156,7 +156,7 @@ def _limits(given: dict[str, Any]) -> "Limits | None":
     return read_limits(**{name: given[name] for name in names})
 
 
-def _recipe_and_folder(order: Order) -> tuple["Recipe", Path]:
+def recipe_and_folder(order: Order) -> tuple["Recipe", Path]:
     """What is run and where: a new run or an old one by its recipe, or an old one by its folder."""
     from distill.errors import RecipeError
     from distill.overrides import load_recipe
@@ -181,7 +181,7 @@ def _recipe_and_folder(order: Order) -> tuple["Recipe", Path]:
 def _show_plan(order: Order, *, as_json: bool) -> None:
     from cli.outcome import plan_json, say_plan
 
-    recipe, folder = _recipe_and_folder(order)
+    recipe, folder = recipe_and_folder(order)
     manifest = _stored_manifest(folder)
     if as_json:
         say_json(plan_json(recipe, folder, manifest, order.stages))
@@ -196,7 +196,7 @@ def _carry_out(order: Order, *, as_json: bool) -> None:
     from cli.stages import Job
     from distill.rundir import RunDir
 
-    recipe, folder = _recipe_and_folder(order)
+    recipe, folder = recipe_and_folder(order)
     refuse_unready(_stored_manifest(folder), order.stages[0], order.command)
     note(paint_note(f"recipe {recipe.name}, run folder {folder}", "dim"))
     outcomes = []

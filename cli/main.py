@@ -14,11 +14,14 @@ from typer.exceptions import TyperException
 
 from cli.chat import chat
 from cli.console import columns, paint, say
+from cli.cost import cost
 from cli.doctor import doctor
 from cli.failures import EXIT_CODES, INTERRUPTED, report_failure, report_stop
 from cli.init import init
 from cli.job import JOBS, job_command
+from cli.plan import plan
 from cli.status import status
+from cli.teachers import teachers
 from distill import __version__
 
 _SET_UP, _JOB, _LOOK = "Set up", "The job", "Look at it"
@@ -39,9 +42,12 @@ app = typer.Typer(
 )
 app.command("init", rich_help_panel=_SET_UP)(init)
 app.command("doctor", rich_help_panel=_SET_UP)(doctor)
+app.command("teachers", rich_help_panel=_SET_UP)(teachers)
+app.command("plan", rich_help_panel=_SET_UP)(plan)
 for _name in JOBS:
     app.command(_name, rich_help_panel=_JOB)(job_command(_name))
 app.command("status", rich_help_panel=_LOOK)(status)
+app.command("cost", rich_help_panel=_LOOK)(cost)
 app.command("chat", rich_help_panel=_LOOK)(chat)
 
 

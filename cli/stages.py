@@ -83,7 +83,7 @@ def _generate(job: Job) -> Work:
     recipe, paths, verifier = job.recipe, job.run.paths, AnswerVerifier()
     teacher = build(recipe.teacher, batch_size=recipe.generate.batch_size)
     draft = paths.train_prompts.with_suffix(".draft")
-    write_prompts(draft, _stream_prompts(recipe.prompts))
+    write_prompts(draft, stream_prompts_of(recipe.prompts))
     try:
         with PromptFile(draft) as prompts:
             settings = {
@@ -203,7 +203,8 @@ def _load_prompts(section: EmbeddedPrompts | FilePrompts) -> list[Prompt]:
     )
 
 
-def _stream_prompts(section: EmbeddedPrompts | FilePrompts) -> Iterable[Prompt]:
+def stream_prompts_of(section: EmbeddedPrompts | FilePrompts) -> Iterable[Prompt]:
+    """The prompts of a section; those of a file one at a time."""
     return (
         stream_prompts(section.path) if isinstance(section, FilePrompts) else _load_prompts(section)
     )

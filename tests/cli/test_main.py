@@ -8,7 +8,20 @@ from cli.main import app, overview
 from distill.errors import DistillError
 from tests.conftest import RunDistill
 
-COMMANDS = ["init", "doctor", "run", "generate", "filter", "train", "eval", "status", "chat"]
+COMMANDS = [
+    "init",
+    "doctor",
+    "teachers",
+    "plan",
+    "run",
+    "generate",
+    "filter",
+    "train",
+    "eval",
+    "status",
+    "cost",
+    "chat",
+]
 
 
 def all_errors(root: type[DistillError] = DistillError) -> list[type[DistillError]]:
