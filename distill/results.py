@@ -19,10 +19,9 @@ def last_result(reasoning: str) -> str | None:
     boxes = find_boxes(reasoning)
     if boxes.contents:
         return boxes.contents[-1].strip()
-    phrases = list(_PHRASE.finditer(reasoning))
-    if not phrases:
+    start = _end_of_last_phrase(reasoning)
+    if start is None:
         return None
-    start = phrases[-1].end()
     if formula := _FORMULA.match(reasoning, start):
         return (formula[1] or formula[2]).strip()
     value = _VALUE.search(reasoning, start, start + _REACH)
@@ -58,9 +57,36 @@ def same_result(left: str, right: str) -> bool:
     )
 
 
+def _end_of_last_phrase(text: str) -> int | None:
+    """Where the last *the answer is* ends; words are looked for first, as that is far faster."""
+    lower = text.lower()
+    if len(lower) != len(text):  # some capitals have two small letters
+        lower = text
+    places = {word: lower.rfind(word) for word in _WORDS}
+    while (place := max(places.values())) >= 0:
+        if phrase := _PHRASE.match(text, place):
+            return phrase.end()
+        word = max(places, key=lambda one: places[one])
+        places[word] = lower.rfind(word, 0, place)
+    return None
+
+
 _REACH: Final = 60
 """Characters after *the answer* in which it stands."""
 _SHORT_ANSWER: Final = 40
+_WORDS: Final = (
+    *("answer", "result", "solution", "antwort", "ergebnis", "lösung", "respuesta", "resultado"),
+    *(
+        "réponse",
+        "résultat",
+        "答案",
+        "答え",
+        "正解",
+        "정답",
+        "답",
+        "\u043e\u0442\u0432\u0435\u0442",
+    ),
+)
 _PHRASE = re.compile(
     r"\b(?:answer|result|solution)\b(?:\s+is|\s+equals|\s*[:=])"
     r"|\b(?:antwort|ergebnis|lösung)\b(?:\s+ist|\s+lautet|\s*[:=])?"
