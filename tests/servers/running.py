@@ -1,6 +1,7 @@
 """Starts servers in processes of their own, waits until they answer, and ends them."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import Any
 from tests.servers.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # tiny models wait for threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,11 @@ def running_server(
         log.open("wb") as output,
         _ending(
             subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, cwd=cwd or log.parent
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=cwd or log.parent,
+                env={**os.environ, **_ONE_THREAD},
             )
         ) as process,
     ):

@@ -19,7 +19,8 @@ import pytest
 
 from distill.problems import embedded_prompts
 from students.load import EMBEDDED
-from tests.conftest import RunDistill, clean_environment
+from tests.cli.conftest import invoke_in
+from tests.conftest import clean_environment
 from tests.servers.real import llama_cpp_server, transformers_server
 from tests.servers.recipes import stored_traces, write_recipe
 from tests.servers.running import Server
@@ -86,11 +87,11 @@ def running(request: pytest.FixtureRequest) -> Running:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["body", "stream"])
 def test_every_prompt_gets_its_samples_with_reasoning(
-    running: Running, run_distill: RunDistill, tmp_path: Path, stream: bool
+    running: Running, tmp_path: Path, stream: bool
 ) -> None:
     recipe = running.recipe(tmp_path, count=6, samples=3, stream=stream)
-    shown = run_distill("generate", recipe, "--run-dir", "run")
-    assert shown.returncode == 0, shown.stderr
+    shown = invoke_in(tmp_path, "generate", recipe, "--run-dir", "run")
+    assert shown.code == 0, shown.err
     traces = stored_traces(tmp_path / "run")
     assert sorted(traces.keys) == [(f"train-0/{rank}", n) for rank in range(6) for n in range(3)]
     completions = [each["trace"]["completion"] for each in traces.records]
@@ -105,21 +106,21 @@ def test_every_prompt_gets_its_samples_with_reasoning(
 
 
 def test_samples_are_topped_up_where_the_server_ignores_n(
-    transformers: Running, run_distill: RunDistill, tmp_path: Path
+    transformers: Running, tmp_path: Path
 ) -> None:
     before = transformers.calls()
-    shown = run_distill("generate", transformers.recipe(tmp_path, count=2, samples=3))
-    assert shown.returncode == 0, shown.stderr
+    shown = invoke_in(tmp_path, "generate", transformers.recipe(tmp_path, count=2, samples=3))
+    assert shown.code == 0, shown.err
     assert transformers.calls() - before == 6
 
 
 def test_one_call_brings_all_samples_where_the_server_honours_n(
-    llama_cpp: Running, run_distill: RunDistill, tmp_path: Path
+    llama_cpp: Running, tmp_path: Path
 ) -> None:
-    shown = run_distill(
-        "generate", llama_cpp.recipe(tmp_path, count=2, samples=3), "--run-dir", "run"
+    shown = invoke_in(
+        tmp_path, "generate", llama_cpp.recipe(tmp_path, count=2, samples=3), "--run-dir", "run"
     )
-    assert shown.returncode == 0, shown.stderr
+    assert shown.code == 0, shown.err
     answered = {
         prompt: [
             each["trace"]["receipt"]["at"]
@@ -131,21 +132,19 @@ def test_one_call_brings_all_samples_where_the_server_honours_n(
     assert all(len(times) == 3 and len(set(times)) == 1 for times in answered.values())
 
 
-def test_a_killed_run_goes_on_where_it_was(
-    running: Running, run_distill: RunDistill, tmp_path: Path
-) -> None:
-    recipe = running.recipe(tmp_path, count=20, samples=2, concurrency=2)
+def test_a_killed_run_goes_on_where_it_was(running: Running, tmp_path: Path) -> None:
+    recipe = running.recipe(tmp_path, count=12, samples=2, concurrency=2)
     journal = tmp_path / "run/traces.jsonl"
-    stored = kill_after(["generate", recipe, "--run-dir", "run"], journal, lines=8)
+    stored = kill_after(["generate", recipe, "--run-dir", "run"], journal, lines=6)
     before = journal.read_bytes()
-    shown = run_distill("generate", recipe, "--run-dir", "run", "--json")
-    assert shown.returncode == 0, shown.stderr
+    shown = invoke_in(tmp_path, "generate", recipe, "--run-dir", "run", "--json")
+    assert shown.code == 0, shown.err
     assert journal.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
     traces = stored_traces(tmp_path / "run")
     assert sorted(traces.keys) == sorted(
-        (f"train-0/{rank}", n) for rank in range(20) for n in range(2)
+        (f"train-0/{rank}", n) for rank in range(12) for n in range(2)
     )
-    stage = json.loads(shown.stdout)["stages"]["generate"]
+    stage = json.loads(shown.out)["stages"]["generate"]
     assert stage["outcome"]["resumed"] >= stored
     assert stage["unanswered"] <= 4  # two calls of two samples were under way
 
@@ -169,13 +168,13 @@ def kill_after(arguments: list[str | Path], journal: Path, *, lines: int) -> int
 
 
 def test_a_wrong_model_comes_back_in_the_words_of_the_server(
-    transformers: Running, run_distill: RunDistill, tmp_path: Path
+    transformers: Running, tmp_path: Path
 ) -> None:
     recipe = transformers.recipe(tmp_path, count=2, samples=1)
-    shown = run_distill("generate", recipe, "--set", "teacher.model=other")
-    assert shown.returncode == 9
-    assert "Server is pinned to" in shown.stderr
-    assert "Traceback" not in shown.stderr
+    shown = invoke_in(tmp_path, "generate", recipe, "--set", "teacher.model=other")
+    assert shown.code == 9
+    assert "Server is pinned to" in shown.err
+    assert "Traceback" not in shown.err
 
 
 def test_both_servers_run_the_same_model(transformers: Running, llama_cpp: Running) -> None:
