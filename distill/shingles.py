@@ -40,7 +40,10 @@ class Shingles:
 
     def of(self, place: int) -> _Hashes:
         """The set of one text's shingles, sorted."""
-        return np.unique(self.hashes[(self.ends[place - 1] if place else 0) : self.ends[place]])
+        hashes = np.sort(self.hashes[(self.ends[place - 1] if place else 0) : self.ends[place]])
+        is_new = np.ones(hashes.size, bool)
+        np.not_equal(hashes[1:], hashes[:-1], out=is_new[1:])
+        return hashes[is_new]
 
 
 def shingle(texts: Sequence[str]) -> Shingles:
@@ -63,7 +66,8 @@ def similarity(left: _Hashes, right: _Hashes) -> float:
         >>> similarity(pair.of(0), pair.of(1))
         0.5
     """
-    shared = np.intersect1d(left, right, assume_unique=True).size
+    both = np.sort(np.concatenate([left, right]))
+    shared = int(np.count_nonzero(both[1:] == both[:-1]))
     either = left.size + right.size - shared
     return shared / either if either else 1.0
 
@@ -113,17 +117,17 @@ def _shingle_chunk(texts: Sequence[bytes]) -> tuple[_Hashes, npt.NDArray[np.int6
 
 
 def _words(letters: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Where words begin and end: at separators, and around the lead byte of a CJK character."""
+    """Where words begin and end: at separators, and before and after a CJK character."""
     is_word = letters != ord(" ")
+    lead = letters >= _THREE_BYTES
+    is_split = lead.copy()
+    is_split[3:] |= lead[:-3] & (letters[:-3] < _FOUR_BYTES)
+    is_split[4:] |= letters[:-4] >= _FOUR_BYTES
     is_begin = is_word.copy()
-    is_begin[1:] &= ~is_word[:-1]
-    lead = letters >= _FIRST_CJK_BYTE
-    is_begin |= lead
-    starts = np.flatnonzero(is_begin)
-    # A word ends where the next begins, or at the first separator if that comes before.
+    is_begin[1:] &= ~is_word[:-1] | is_split[1:]
     is_end = np.zeros_like(is_word)
-    is_end[1:] = is_word[:-1] & (~is_word[1:] | lead[1:])
-    return starts, np.flatnonzero(is_end)
+    is_end[1:] = is_word[:-1] & (~is_word[1:] | is_split[1:])
+    return np.flatnonzero(is_begin), np.flatnonzero(is_end)
 
 
 def _word_hashes(
@@ -155,8 +159,9 @@ def _short_hash(words: _Hashes) -> np.uint64:
 
 
 _POWERS: Final = [np.empty(0, np.uint64), np.empty(0, np.uint64)]
-_FIRST_CJK_BYTE: Final = 0xE1
-"""Lead bytes of three and four bytes: Chinese, Japanese, Korean and rare signs."""
+_THREE_BYTES: Final = 0xE1
+_FOUR_BYTES: Final = 0xF0
+"""First bytes of characters of three and of four: Chinese, Japanese, Korean and rare signs."""
 _SEPARATORS: Final = b"\t\n\v\f\r\x1c\x1d\x1e\x1f !\"#$'(),.:;?@[]_`{}"
 _FOLD: Final = bytes(
     ord(" ") if byte in _SEPARATORS else ord(bytes([byte]).lower()) for byte in range(256)

@@ -143,6 +143,14 @@ def test_characters_count_as_words_where_there_are_no_spaces(backend: Backend) -
     assert places(found) == [None, 0, None, None]
 
 
+def test_a_character_is_a_word_of_its_own_before_and_after_letters() -> None:
+    assert places(near_duplicates(["答案x是y的根", "答 案 x 是 y 的 根", "答案 xy 是的根"])) == [
+        None,
+        0,
+        None,
+    ]
+
+
 @BACKENDS
 def test_short_and_empty_texts_are_duplicates_of_their_like(backend: Backend) -> None:
     texts = ["", "a", "a b", "A.", "...", "a b c d", "a b c d e", "a b c d"]
