@@ -20,6 +20,7 @@ from cli.options import (
     Pilot,
     RecipeFile,
     RestartFrom,
+    Reuse,
     RunFolder,
 )
 from distill.layout import STAGES, Stage
@@ -73,8 +74,8 @@ _ALL: dict[str, tuple[object, object]] = {
     "as_json": (AsJson, False),
 }
 _MORE: dict[JobName, dict[str, tuple[object, object]]] = {
-    "run": _SAMPLING,
-    "generate": {**_SAMPLING, "pilot": (Pilot, None)},
+    "run": {**_SAMPLING, "reuse": (Reuse, None)},
+    "generate": {**_SAMPLING, "pilot": (Pilot, None), "reuse": (Reuse, None)},
     "eval": _SAMPLING,
 }
 
@@ -92,6 +93,7 @@ class Order:
         restart_from: The first stage whose results are put aside.
         limits: What may be spent on sampling.
         pilot: Sample so many prompts only, and leave the stage unfinished.
+        reuse: Another run whose answers are taken over.
     """
 
     source: Path
@@ -102,6 +104,7 @@ class Order:
     restart_from: Stage | None = None
     limits: "Limits | None" = None
     pilot: int | None = None
+    reuse: Path | None = None
 
     def command(self, name: str) -> str:
         """Another command about the same run, to be shown."""
@@ -128,6 +131,7 @@ def job_command(name: JobName) -> Callable[..., None]:
             restart_from=given["restart_from"],
             limits=_limits(given),
             pilot=given.get("pilot"),
+            reuse=given.get("reuse"),
         )
         if given["dry_run"]:
             _show_plan(order, as_json=given["as_json"])
@@ -204,7 +208,7 @@ def _carry_out(order: Order, *, as_json: bool) -> None:
         for stage in order.stages:
             note_intent(stage, recipe)
             with show_progress() as report:
-                outcome = run_stage(Job(run, report, order.limits, order.pilot), stage)
+                outcome = run_stage(Job(run, report, order.limits, order.pilot, order.reuse), stage)
             note_outcome(outcome)
             outcomes.append(outcome)
         manifest = run.manifest

@@ -81,6 +81,15 @@ OffPeakOnly = Annotated[
     bool,
     typer.Option("--off-peak-only", help="Wait while the endpoint charges its peak price."),
 ]
+Reuse = Annotated[
+    Path | None,
+    typer.Option(
+        "--reuse",
+        metavar="RUN",
+        help="Take over the answers that another run has paid for: same model, text and settings.",
+        show_default=False,
+    ),
+]
 Pilot = Annotated[
     int | None,
     typer.Option(

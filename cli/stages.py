@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cli.console import note
 from cli.progress import Report
 from cli.spending import allowance
 from distill.allowance import Limits
@@ -19,7 +20,7 @@ from distill.recipe import EmbeddedPrompts, EmbeddedStudent, FilePrompts, LocalS
 from distill.records import to_record
 from distill.rundir import RunDir, StageRun
 from distill.storage import hash_json
-from distill.types import Completer, Progress, Prompt
+from distill.types import Completer, Progress, Prompt, Verifier
 from distill.verify.answer import AnswerVerifier
 
 STUDENT: Variant = "student"
@@ -35,12 +36,14 @@ class Job:
         report: Called with the progress.
         limits: What may be spent; ``None`` for no limit.
         pilot: Sample so many prompts only; ``None`` for all.
+        reuse: Folder of a run whose answers are taken over; ``None`` for none.
     """
 
     run: RunDir
     report: Report
     limits: Limits | None = None
     pilot: int | None = None
+    reuse: Path | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -96,6 +99,8 @@ def _generate(job: Job) -> Work:
     finally:
         draft.unlink(missing_ok=True)
     with PromptFile(paths.train_prompts) as prompts:
+        if job.reuse is not None:
+            _reuse(job, job.reuse, prompts, teacher, verifier)
         report = generate(
             prompts,
             teacher,
@@ -113,6 +118,29 @@ def _generate(job: Job) -> Work:
     outputs = [paths.train_prompts, paths.traces]
     outputs += [paths.requests] if paths.requests.exists() else []
     return Work(begun, outputs, to_record(report), is_partial=job.pilot is not None)
+
+
+def _reuse(
+    job: Job, source: Path, prompts: Sequence[Prompt], teacher: Completer, verifier: Verifier
+) -> None:
+    """Take over what another run has paid for, and say how much that was."""
+    from distill.prompt_file import PromptFile
+    from distill.reuse import reuse_traces
+    from distill.stored_run import read_run
+
+    other = read_run(source).paths
+    with PromptFile(other.train_prompts) as source_prompts:
+        reused = reuse_traces(
+            other.traces,
+            source_prompts,
+            job.run.paths.traces,
+            prompts,
+            completer=teacher,
+            verifier=verifier,
+            sampling=job.recipe.generate.sampling(job.recipe.seed),
+            samples=job.recipe.generate.samples,
+        )
+    note(f"  reused {reused.traces:,} traces of {reused.prompts:,} prompts from {source}")
 
 
 def _filter(job: Job) -> Work:

@@ -156,7 +156,7 @@ class RunLayout:
 
     def judged_requests(self, model: str) -> Path:
         """The same as `requests`, for an evaluated model."""
-        return self.root / "eval" / f"{model}.requests.jsonl"
+        return self.root / "eval" / "requests" / f"{model}.jsonl"
 
     @property
     def report(self) -> Path:

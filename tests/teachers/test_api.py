@@ -294,3 +294,25 @@ def test_a_pilot_is_the_beginning_of_the_run(run_distill: RunDistill, tmp_path: 
         shown = generate(run_distill, tmp_path, server.base_url, count=30)
         assert shown.returncode == 0, shown.stderr
         assert server.ledger()["counts"]["paid"] == 30
+
+
+def test_answers_of_another_run_are_not_paid_for_again(
+    run_distill: RunDistill, tmp_path: Path
+) -> None:
+    with running_stub(Settings()) as server:
+        shown = generate(run_distill, tmp_path, server.base_url, count=20)
+        assert shown.returncode == 0, shown.stderr
+        more = ["--reuse", "runs/asked", "--run-dir"]
+        shown = generate(
+            run_distill, tmp_path, server.base_url, *more, "x", count=30, generate=["samples = 2"]
+        )
+        assert shown.returncode == 4
+        assert "max_tokens was 4096, is 32768" in shown.stderr
+        same = ["samples = 2", "max_tokens = 4096"]
+        shown = generate(
+            run_distill, tmp_path, server.base_url, *more, "more", count=30, generate=same
+        )
+        assert shown.returncode == 0, shown.stderr
+        assert server.ledger()["counts"]["paid"] == 60
+    assert "reused 20 traces of 20 prompts" in shown.stderr
+    assert len(set(stored_traces(tmp_path / "more").keys)) == 60
