@@ -24,8 +24,24 @@ def init(
     *,
     teacher: Annotated[
         str,
-        typer.Option(metavar="TEACHER", help="'embedded', or a traces.jsonl to learn from again."),
+        typer.Option(
+            metavar="TEACHER",
+            help="'embedded', an endpoint that `distill teachers` lists, or a traces.jsonl to learn"
+            " from again.",
+        ),
     ] = _EMBEDDED,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="What the endpoint calls the model.", show_default=False
+        ),
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            "--base-url", metavar="URL", help="Where the endpoint is.", show_default=False
+        ),
+    ] = None,
     student: Annotated[
         str, typer.Option(metavar="STUDENT", help="'embedded', or the folder of a base model.")
     ] = _EMBEDDED,
@@ -50,7 +66,7 @@ def init(
         evaluation["models"] = ["base", "student"]
     table = {
         "name": _name_from(path),
-        "teacher": _choice(teacher, "replay", folder),
+        "teacher": _endpoint(teacher, model, base_url) or _choice(teacher, "replay", folder),
         "prompts": _prompts(prompts, folder, known["prompts"]),
         "generate": known["generate"] if teacher == _EMBEDDED else {},
         "student": _choice(student, "local", folder),
@@ -83,6 +99,22 @@ def _choice(given: str, kind_of_path: str, folder: Path) -> dict[str, Any]:
     if given == _EMBEDDED:
         return {"kind": _EMBEDDED}
     return {"kind": kind_of_path, "path": os.path.relpath(Path(given).expanduser(), folder)}
+
+
+def _endpoint(name: str, model: str | None, base_url: str | None) -> dict[str, Any]:
+    """A teacher behind an endpoint; empty if the name is none of the catalogue."""
+    from teachers.catalog import catalog
+
+    if name not in catalog():
+        if model is None and base_url is None:
+            return {}
+        known = ", ".join(catalog())
+        raise RecipeError(f"--teacher {name}: an endpoint must be one of {known}")
+    live = [one.name for one in catalog()[name].models if one.retired is None]
+    if model is None and not live:
+        raise RecipeError(f"--teacher {name} needs the name of a model", hint="--model NAME")
+    table = {"kind": "api", "endpoint": name, "model": model or live[0]}
+    return table if base_url is None else {**table, "base_url": base_url}
 
 
 def _prompts(given: str, folder: Path, embedded: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import typer
 
 from cli.failures import EXIT_CODES
 from cli.main import app
+from cli.recipe_text import toml_value
 from distill.overrides import load_recipe
 from tests.conftest import REPOSITORY, RunDistill
 
@@ -68,12 +69,16 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
-def test_toml_in_the_guide_is_a_recipe(tmp_path: Path) -> None:
-    (block,) = [
-        b for language, b in code_blocks(REPOSITORY / "docs/guide.md") if language == "toml"
-    ]
-    (tmp_path / "recipe.toml").write_text(block)
-    assert load_recipe(tmp_path / "recipe.toml").name == tomllib.loads(block)["name"]
+def test_toml_in_the_guide_is_a_recipe_or_a_part_of_one(tmp_path: Path) -> None:
+    blocks = [b for language, b in code_blocks(REPOSITORY / "docs/guide.md") if language == "toml"]
+    whole = tomllib.loads(blocks[0])
+    assert "name" in whole
+    for block in blocks:
+        path = tmp_path / "recipe.toml"
+        part = tomllib.loads(block)
+        sets = [f"{key}={toml_value(value)}" for key, value in part.items() if part is not whole]
+        path.write_text(blocks[0])
+        assert load_recipe(path, [] if part == whole else sets).name == whole["name"]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)

@@ -6,7 +6,7 @@ import pytest
 
 from cli.recipe_text import recipe_text
 from distill.overrides import load_recipe
-from distill.recipe import Recipe
+from distill.recipe import ApiTeacher, Recipe
 from tests.conftest import RunDistill
 
 SMALLEST = {
@@ -87,3 +87,34 @@ def test_embedded_models_get_the_settings_of_the_quickstart(
     assert run_distill("init", "quickstart.toml").returncode == 0
     quickstart = load_recipe(repository / "recipes" / "quickstart.toml")
     assert load_recipe(tmp_path / "quickstart.toml") == quickstart
+
+
+def test_a_teacher_behind_an_endpoint_is_written_with_its_model(
+    run_distill: RunDistill, tmp_path: Path
+) -> None:
+    shown = run_distill("init", "a.toml", "--teacher", "deepseek")
+    assert shown.returncode == 0, shown.stderr
+    recipe = load_recipe(tmp_path / "a.toml")
+    assert isinstance(recipe.teacher, ApiTeacher)
+    assert (recipe.teacher.endpoint, recipe.teacher.model) == ("deepseek", "deepseek-flash")
+    own = ["--teacher", "openai-compatible", "--model", "m", "--base-url", "http://gpu7:8000/v1"]
+    assert run_distill("init", "b.toml", *own).returncode == 0
+    recipe = load_recipe(tmp_path / "b.toml")
+    assert isinstance(recipe.teacher, ApiTeacher)
+    assert recipe.teacher.base_url == "http://gpu7:8000/v1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--teacher", "vllm"], "needs the name of a model"),
+        (["--teacher", "deepsek", "--model", "m"], "an endpoint must be one of deepseek, azure"),
+    ],
+)
+def test_an_endpoint_without_what_it_needs_is_refused(
+    arguments: list[str], words: str, run_distill: RunDistill, tmp_path: Path
+) -> None:
+    shown = run_distill("init", "a.toml", *arguments)
+    assert shown.returncode == 2
+    assert words in shown.stderr
+    assert not (tmp_path / "a.toml").exists()
