@@ -123,7 +123,8 @@ AMBIGUOUS: Final = _words(
     "am was hat war man men also mit des den dem art sin son fin car plus sur par pour est il es"
     " max per sum via con sea pie once dos os um em met want door dan er te ze al die tot bis du un"
     " ha en et se ma ni mi ti tu me fra da no los las ai ed main ion tout come real mag tan uns hen"
-    " her hun dies sei so cas solution divide caso probe satz total base som case even"
+    " her hun dies sei so cas solution divide caso probe satz total base som case even chi ci non"
+    " tra si"
 )
 """Words that are common in English, in maths or in names: weak evidence for another language."""
 

@@ -9,7 +9,7 @@ needs some words that only its language has, and few texts hold them anywhere.
 """
 
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -113,10 +113,12 @@ _LEAST_SHARE: Final = 0.25
 _LEAST_LEAD: Final = 1.5
 
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
-_SIGNS: Final = tuple(
-    sign.encode() for sign in "\u2019\u201c\u201d\u201e\u2026\u2013\u2014\u2192\xab\xbb\xbf\xa1\xa0"
-)
-"""Quotes, dashes and the like, which would stick to words."""
+_SIGNS: Final = {
+    b"\xe2\x80": tuple(map(str.encode, "\u2019\u201c\u201d\u201e\u2026\u2013\u2014")),
+    b"\xe2\x86": ("\u2192".encode(),),
+    b"\xc2": tuple(map(str.encode, "\xab\xbb\xbf\xa1\xa0")),
+}
+"""Quotes, dashes and the like, which would stick to words, by their first bytes."""
 _LATIN_RUN = re.compile(r"(?<![\\A-Za-z])[A-Za-zÀ-ɏ]+(?:['\u2019 ,]{1,3}[A-Za-zÀ-ɏ]+){3,}")
 
 _ENDS: Final = b".!?:;\n"
@@ -166,14 +168,20 @@ class _Judge:
     strong: frozenset[bytes]
     own: tuple[frozenset[bytes], ...]
 
-    def language_of(self, words: list[bytes]) -> str | None:
+    def suspects(self, words: Set[bytes]) -> list[_Evidence]:
+        """What speaks for the languages that a text may hold sentences of, by all its words."""
+        if self.strong.isdisjoint(words):
+            return []
+        return [one for one in self.evidence if one.is_enough(words)]
+
+    def language_of(self, words: list[bytes], suspects: Iterable[_Evidence]) -> str | None:
         """The foreign language of a sentence, if its words make that clear."""
         if len(words) < _LEAST_WORDS:
             return None
         distinct = set(words)
         counts = [
             (_count(words, _ALL_WORDS[one.language]), one.language)
-            for one in self.evidence
+            for one in suspects
             if one.is_enough(distinct)
         ]
         if not counts:
@@ -224,8 +232,10 @@ def _fold(text: str) -> bytes:
     """Lower-case words between spaces, sentences between line breaks, every byte in its place."""
     data = text.encode("utf-8", "surrogatepass")
     if len(data) != len(text):
-        for sign in _SIGNS:
-            data = data.replace(sign, b" " * len(sign))
+        for lead, signs in _SIGNS.items():
+            if lead in data:
+                for sign in signs:
+                    data = data.replace(sign, b" " * len(sign))
     return data.translate(_FOLD)
 
 
@@ -238,11 +248,13 @@ def _foreign_latin(text: str, allowed: frozenset[str]) -> Iterator[ForeignSenten
     judge = _judge(allowed)
     folded = _fold(text)
     words = _word_set(folded)
-    if judge.strong.isdisjoint(words) or not any(one.is_enough(words) for one in judge.evidence):
+    suspects = judge.suspects(words)
+    if not suspects:
         return
+    strong = frozenset[bytes]().union(*(one.strong & words for one in suspects))
     encoded = text.encode("utf-8", "surrogatepass")
-    for start, end in _sentences_with(judge.strong & words, folded):
-        if language := judge.language_of(folded[start:end].split()):
+    for start, end in _sentences_with(strong, folded):
+        if language := judge.language_of(folded[start:end].split(), suspects):
             yield ForeignSentence(language, encoded[start:end].decode("utf-8", "replace").strip())
 
 
@@ -263,7 +275,7 @@ def _latin_runs(text: str) -> Iterator[ForeignSentence]:
     """Sentences in Latin letters within a text in another script: four words in a row or more."""
     judge = _judge(frozenset())
     for run in _LATIN_RUN.finditer(text):
-        if language := judge.language_of(_fold(run[0]).split()):
+        if language := judge.language_of(_fold(run[0]).split(), judge.evidence):
             yield ForeignSentence(language, run[0])
 
 
