@@ -93,13 +93,18 @@ def _live_bars() -> Iterator[Report]:
     from rich.console import Console
     from rich.progress import BarColumn, TaskID, TextColumn
     from rich.progress import Progress as Bars
+    from rich.table import Column
 
+    def whole(least: int) -> Column:
+        return Column(no_wrap=True, min_width=least)
+
+    # On a narrow terminal the figures lose their end, and nothing else does.
     bars = Bars(
-        TextColumn("  {task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[count]:>12}"),
-        TextColumn("{task.fields[left]:>7} left"),
-        TextColumn("[dim]{task.fields[figures]}[/dim]"),
+        TextColumn("  {task.description}", table_column=whole(10)),
+        BarColumn(bar_width=16),
+        TextColumn("{task.fields[count]:>12}", table_column=whole(15)),
+        TextColumn("{task.fields[left]:>7} left", table_column=whole(12)),
+        TextColumn("[dim]{task.fields[figures]}[/dim]", table_column=Column(no_wrap=True)),
         console=Console(stderr=True),
         refresh_per_second=4,
         transient=True,

@@ -6,19 +6,17 @@ already, such as those of a pilot, replace assumptions by what they measured.
 This module knows prices and counts, nothing of endpoints.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from distill.early_stop import PASS_ALPHA, PASS_BETA, expected_samples, pass_rates
 from distill.pricing import Price
 from distill.spent import Spent
 from distill.types import Prompt, Usage
 
 _OUTPUT_TOKENS: Final = 6_000
 _REASONING_SHARE: Final = 0.9
-_PASS_ALPHA: Final = 0.8
-_PASS_BETA: Final = 0.5
 _TOKENS_PER_SECOND: Final = 30.0
 _BYTES_PER_TOKEN: Final = 4.0
 _FRAME_TOKENS: Final = 12
@@ -142,33 +140,6 @@ def make_plan(
     )
 
 
-def expected_samples(samples: int, until_correct: int | None, alpha: float, beta: float) -> float:
-    """Samples of a prompt when its pass rate is drawn from Beta(alpha, beta).
-
-    The i-th sample is drawn when fewer than ``until_correct`` of those before it were right, which
-    has the probability of a beta-binomial distribution.
-
-    Example:
-        >>> round(expected_samples(8, 1, 0.8, 0.5), 2), expected_samples(8, None, 0.8, 0.5)
-        (2.33, 8.0)
-    """
-    if until_correct is None:
-        return float(samples)
-    return sum(
-        _beta_binomial(right, drawn, alpha, beta)
-        for drawn in range(samples)
-        for right in range(min(until_correct, drawn + 1))
-    )
-
-
-def _beta_binomial(right: int, drawn: int, alpha: float, beta: float) -> float:
-    def log_beta(a: float, b: float) -> float:
-        return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
-
-    ways = math.comb(drawn, right)
-    return ways * math.exp(log_beta(right + alpha, drawn - right + beta) - log_beta(alpha, beta))
-
-
 def _rounds(samples: float, concurrency: int, in_turn: int) -> float:
     """How many answers long it takes; a hard prompt's samples come one after the other."""
     return max(samples / concurrency, float(in_turn))
@@ -178,14 +149,13 @@ def _pass_rate(spent: Spent | None) -> tuple[float, float, Assumption]:
     """Parameters of the distribution of pass rates; a pilot gives its mean, not its shape."""
     name = "right at first"
     if spent is None or spent.first < _LEAST_MEASURED:
-        mean = _PASS_ALPHA / (_PASS_ALPHA + _PASS_BETA)
-        source = f"assumed: pass rates as Beta({_PASS_ALPHA}, {_PASS_BETA})"
-        return _PASS_ALPHA, _PASS_BETA, Assumption(name, f"{mean:.0%} of the prompts", source)
-    mean = (spent.first_accepted + 0.5) / (spent.first + 1)
-    strength = _PASS_ALPHA + _PASS_BETA
+        mean = PASS_ALPHA / (PASS_ALPHA + PASS_BETA)
+        source = f"assumed: pass rates as Beta({PASS_ALPHA}, {PASS_BETA})"
+        return PASS_ALPHA, PASS_BETA, Assumption(name, f"{mean:.0%} of the prompts", source)
+    alpha, beta = pass_rates(spent.first, spent.first_accepted)
     source = f"measured on {spent.first:,} prompts; their spread is assumed"
-    shown = Assumption(name, f"{mean:.0%} of the prompts", source, is_measured=True)
-    return mean * strength, (1 - mean) * strength, shown
+    mean = alpha / (alpha + beta)
+    return alpha, beta, Assumption(name, f"{mean:.0%} of the prompts", source, is_measured=True)
 
 
 def _output_tokens(spent: Spent | None, max_tokens: int) -> tuple[float, float, Assumption]:

@@ -12,12 +12,13 @@ spent its ``Allowance``'s.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from distill.allowance import Allowance, Stop, Wait
 from distill.asked import AskedLog
+from distill.characters import without_lone_surrogates
 from distill.commits import GroupCommits
+from distill.early_stop import expected_samples, pass_rates
 from distill.errors import BudgetError, StageError
 from distill.journal import Journal
 from distill.schedule import SampleKey, SamplingPlan, Schedule
@@ -33,7 +34,6 @@ from distill.traces import (
 from distill.types import (
     Answer,
     Completer,
-    Completion,
     JudgedTrace,
     Progress,
     Prompt,
@@ -147,6 +147,7 @@ class _Run:
     ) -> None:
         self.tally = Tally()
         self._prompts = prompts
+        self._plan = plan
         self._completer = completer
         self._verifier = verifier
         self._journal = journal
@@ -165,7 +166,7 @@ class _Run:
             {key: sample.is_accepted for key, sample in stored.items()},
             takes_whole_blocks=not is_independent,
             samples_at_once=completer.samples_at_once,
-            on_stored=lambda key: self._count(stored[key], is_resumed=True),
+            on_stored=lambda key: self._count(key, stored[key], is_resumed=True),
         )
         self._started = time.monotonic()
         if allowance is not None:  # what earlier tries spent is spent before anything is asked
@@ -206,7 +207,7 @@ class _Run:
     def consume(self, answer: Answer) -> None:
         """Judge and store one answer."""
         request = answer.request
-        completion = _without_lone_surrogates(answer.completion)
+        completion = without_lone_surrogates(answer.completion)
         key = self._keys.pop((request.prompt.id, request.sample_index))
         sample = self._stored.get(key)
         if sample is not None:
@@ -274,7 +275,7 @@ class _Run:
 
     def progress(self, stage: str) -> Progress:
         """Where the run stands."""
-        tally, total = self.tally, self._schedule.total
+        tally, total = self.tally, self._expected_total()
         samples, seconds = max(tally.samples, 1), max(time.monotonic() - self._started, 1e-9)
         figures = {
             "accepted": f"{tally.accepted / samples:.0%}",
@@ -284,13 +285,23 @@ class _Run:
         }
         if self._completer.is_billed and tally.samples and tally.known_usd is not None:
             expected = tally.usd / tally.samples * total
-            figures["USD"] = f"{tally.usd:,.2f} of about {expected:,.2f}"
+            figures["USD"] = f"{tally.usd:,.2f} of ~{expected:,.2f}"
         if tally.failed:
             figures["failed"] = f"{tally.failed:,}"
         if isinstance(self._refusal, Wait):
             figures["waiting"] = self._refusal.why
         figures |= self._completer.progress_figures()
         return Progress(stage, tally.samples, total, tally.resumed, figures)
+
+    def _expected_total(self) -> int:
+        """Samples in all: known when all are drawn, else expected from the first of each prompt."""
+        most, plan, tally = self._schedule.total, self._plan, self.tally
+        if plan.until_correct is None or not tally.first or not self._schedule.in_flight:
+            return most
+        alpha, beta = pass_rates(tally.first, tally.first_accepted)
+        each = expected_samples(plan.samples, plan.until_correct, alpha, beta)
+        least = tally.samples + self._schedule.in_flight
+        return max(min(most, round(each * len(self._prompts))), least)
 
     def outcome(self) -> SamplingOutcome:
         """The totals, at the end."""
@@ -326,10 +337,10 @@ class _Run:
     ) -> None:
         for key, sample in finished:
             self._schedule.settle(key, is_accepted=sample.is_accepted)
-            self._count(sample, is_resumed=is_resumed)
+            self._count(key, sample, is_resumed=is_resumed)
 
-    def _count(self, sample: Sample, *, is_resumed: bool) -> None:
-        self.tally.add(sample, is_resumed=is_resumed)
+    def _count(self, key: SampleKey, sample: Sample, *, is_resumed: bool) -> None:
+        self.tally.add(sample, is_first=key.sample_index == 0, is_resumed=is_resumed)
         if self._allowance is not None and not is_resumed:
             self._allowance.add(sample.usage, sample.usd)
 
@@ -375,21 +386,3 @@ def _check_failures(tally: Tally, max_share: float, stage: str, least: int) -> N
             f" of them; the last one: {tally.last_error or 'see the journal'}",
             hint="Finished traces are kept: remove the cause and run the same command again.",
         )
-
-
-def _without_lone_surrogates(completion: Completion) -> Completion:
-    """Replace what is no character: some servers send half of a pair, no tokenizer takes it."""
-    try:
-        completion.text.encode()
-        (completion.reasoning or "").encode()
-    except UnicodeEncodeError:
-        return replace(
-            completion,
-            text=_replaced(completion.text),
-            reasoning=None if completion.reasoning is None else _replaced(completion.reasoning),
-        )
-    return completion
-
-
-def _replaced(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

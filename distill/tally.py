@@ -54,6 +54,8 @@ class Tally:
         usage: Tokens of all samples, those of earlier tries included.
         new_tokens: Output tokens of this try.
         mismatched: Stored samples that came out differently when they were asked again.
+        first: Samples that are the first of their prompt.
+        first_accepted: How many of those the verifier accepted.
     """
 
     samples: int = 0
@@ -69,11 +71,15 @@ class Tally:
     usage: Usage = field(default_factory=Usage)
     new_tokens: int = 0
     mismatched: int = 0
+    first: int = 0
+    first_accepted: int = 0
     last_error: str = ""
 
-    def add(self, sample: Sample, *, is_resumed: bool) -> None:
+    def add(self, sample: Sample, *, is_first: bool, is_resumed: bool) -> None:
         """Count a sample that is stored for good."""
         self.samples += 1
+        self.first += is_first
+        self.first_accepted += is_first and sample.is_accepted
         self.accepted += sample.is_accepted
         self.unknown += sample.is_unknown
         self.truncated += sample.is_truncated

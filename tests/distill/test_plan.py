@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from distill.plan import PromptFigures, expected_samples, make_plan, measure_prompts
+from distill.early_stop import expected_samples
+from distill.plan import PromptFigures, make_plan, measure_prompts
 from distill.pricing import Price
 from distill.spent import Spent
 from distill.types import Completion, JudgedTrace, Prompt, Receipt, Trace, Usage, Verdict
