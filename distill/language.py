@@ -114,19 +114,22 @@ _LEAST_LEAD: Final = 1.5
 
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _SIGNS: Final = {
-    b"\xe2\x80": tuple(map(str.encode, "\u2019\u201c\u201d\u201e\u2026\u2013\u2014")),
-    b"\xe2\x86": ("\u2192".encode(),),
-    b"\xc2": tuple(map(str.encode, "\xab\xbb\xbf\xa1\xa0")),
+    b"\xe2\x80": tuple(map(str.encode, "\u201c\u201e\u2014")),
+    b"\xc2": tuple(map(str.encode, "\xab\xbf\xa1\xa0")),
 }
-"""Quotes, dashes and the like, which would stick to words, by their first bytes."""
+"""Quotes, dashes and the like before a word, which would stick to it, by their first bytes."""
 _LATIN_RUN = re.compile(r"(?<![\\A-Za-z])[A-Za-zÀ-ɏ]+(?:['\u2019 ,]{1,3}[A-Za-zÀ-ɏ]+){3,}")
 
 _ENDS: Final = b".!?:;\n"
+_SIGN_LEADS: Final = b"\xc2\xe2"
+"""First bytes of signs, never of letters: the word before a sign ends there."""
 
 
 def _folded(byte: int) -> int:
     if byte in _ENDS:
         return ord("\n")
+    if byte in _SIGN_LEADS:
+        return ord(" ")
     if byte < ord("\x80") and byte != ord("\\"):  # LaTeX's "\sin" is a word of its own, not "sin"
         return ord(chr(byte).lower()) if chr(byte).isalpha() else ord(" ")
     return byte
@@ -246,29 +249,20 @@ def _word_set(folded: bytes) -> set[bytes]:
 def _foreign_latin(text: str, allowed: frozenset[str]) -> Iterator[ForeignSentence]:
     """Foreign sentences in Latin letters within a text in Latin letters."""
     judge = _judge(allowed)
-    folded = _fold(text)
-    words = _word_set(folded)
+    sentences = _fold(text).split(b"\n")
+    words_of = [sentence.split() for sentence in sentences]
+    words = set[bytes]().union(*words_of)
     suspects = judge.suspects(words)
     if not suspects:
         return
-    strong = frozenset[bytes]().union(*(one.strong & words for one in suspects))
+    strong = words & judge.strong
     encoded = text.encode("utf-8", "surrogatepass")
-    for start, end in _sentences_with(strong, folded):
-        if language := judge.language_of(folded[start:end].split(), suspects):
-            yield ForeignSentence(language, encoded[start:end].decode("utf-8", "replace").strip())
-
-
-def _sentences_with(words: Set[bytes], folded: bytes) -> list[tuple[int, int]]:
-    """Where the sentences begin and end that hold any of some words."""
-    flat = b" " + folded.replace(b"\n", b" ") + b" "
-    spans = set()
-    for word in words:
-        at = flat.find(b" " + word + b" ")  # in ``flat`` where the word is in ``folded``, less one
-        while at >= 0:
-            end = folded.find(b"\n", at)
-            spans.add((folded.rfind(b"\n", 0, at) + 1, end if end >= 0 else len(folded)))
-            at = flat.find(b" " + word + b" ", at + 1)
-    return sorted(spans)
+    start = 0
+    for sentence, here in zip(sentences, words_of, strict=True):
+        if not strong.isdisjoint(here) and (language := judge.language_of(here, suspects)):
+            shown = encoded[start : start + len(sentence)].decode("utf-8", "replace").strip()
+            yield ForeignSentence(language, shown)
+        start += len(sentence) + 1
 
 
 def _latin_runs(text: str) -> Iterator[ForeignSentence]:
