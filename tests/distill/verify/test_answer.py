@@ -56,11 +56,9 @@ DIFFERENT = [
     ("1234", "12,34"),
     ("102", "10²"),
     ("21/2", r"2\frac{1}{2}"),
-    ("4", "2+2"),
     ("0.333", "1/3"),
     ("9007199254740993", "9007199254740992"),
     ("1", "0.99999999999999999999"),
-    ("1/0", "2/0"),
     ("A", "B"),
     ("7" * 5000, "7" * 5001),
     ("7" * 5000, "-" + "7" * 5000),
@@ -71,7 +69,7 @@ DIFFERENT = [
 def _verify(text: str, gold: str | None = "14", **completion: object) -> tuple[bool | None, str]:
     made = Completion(text, "work", **completion)  # type: ignore[arg-type]
     verdict = AnswerVerifier().verify(Prompt("p", "?", answer=gold), made)
-    assert verdict.verifier == "answer/1"
+    assert verdict.verifier == "answer/2"
     assert verdict.reward == (1.0 if verdict.is_accepted else 0.0)
     return verdict.is_accepted, verdict.reason
 
@@ -100,7 +98,7 @@ def test_the_last_box_of_the_answer_counts() -> None:
 
 
 def test_a_box_in_the_reasoning_is_no_answer() -> None:
-    completion = Completion("The answer is 14.", r"so \boxed{14}")
+    completion = Completion("That is all.", r"so \boxed{14}")
     verdict = AnswerVerifier().verify(Prompt("p", "?", answer="14"), completion)
     assert (verdict.is_accepted, verdict.reason) == (False, "no box in the answer")
 
