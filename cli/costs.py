@@ -63,9 +63,8 @@ def _early_stop_text(report: GenerateReport, wanted: int) -> str:
     fixed, samples = report.fixed_samples, max(report.samples, 1)
     if report.until_correct is not None:
         all_usd = usd_text(None if report.usd is None else report.usd / samples * fixed)
-        saved = (
-            f"saved {fixed - report.samples:,} of {fixed:,} samples, which cost {all_usd} in all"
-        )
+        saved = f"saved {fixed - report.samples:,} of {fixed:,} samples"
+        saved += f"; all of them would have cost about {all_usd}"
         if wanted > report.until_correct:
             saved += (
                 f"; filter.per_prompt = {wanted} would take more right traces than until_correct ="

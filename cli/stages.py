@@ -84,7 +84,11 @@ def _generate(job: Job) -> Work:
     from teachers import build
 
     recipe, paths, verifier = job.recipe, job.run.paths, AnswerVerifier()
-    teacher = build(recipe.teacher, batch_size=recipe.generate.batch_size)
+    teacher = build(
+        recipe.teacher,
+        batch_size=recipe.generate.batch_size,
+        on_notice=lambda text: note(f"\n  {text}"),
+    )
     draft = paths.train_prompts.with_suffix(".draft")
     write_prompts(draft, stream_prompts_of(recipe.prompts))
     try:
@@ -154,6 +158,7 @@ def _filter(job: Job) -> Work:
         job.recipe.filter,
         kept_path=paths.kept,
         dropped_path=paths.dropped,
+        per_prompt=job.recipe.select.per_prompt,
     )
     return Work(begun, [paths.kept, paths.dropped], to_record(report))
 

@@ -3,17 +3,25 @@
 What a teacher needs is imported when that teacher is built, so a replay never waits for torch.
 """
 
+from collections.abc import Callable
+
 from distill.pricing import PriceList
 from distill.recipe import ApiTeacher, EmbeddedTeacher, ReplayTeacher
 from distill.types import Completer
 
 
-def build(section: EmbeddedTeacher | ReplayTeacher | ApiTeacher, *, batch_size: int) -> Completer:
+def build(
+    section: EmbeddedTeacher | ReplayTeacher | ApiTeacher,
+    *,
+    batch_size: int,
+    on_notice: Callable[[str], None] = lambda text: None,
+) -> Completer:
     """Make a teacher ready to complete prompts.
 
     Args:
         section: The recipe's choice.
         batch_size: Completions that are decoded at once by a local model.
+        on_notice: Called with what the user should know while an endpoint is asked.
 
     Raises:
         DataError: If a recording is missing or broken.
@@ -24,7 +32,7 @@ def build(section: EmbeddedTeacher | ReplayTeacher | ApiTeacher, *, batch_size: 
     if isinstance(section, ApiTeacher):
         from teachers.connect import connect
 
-        return connect(section)
+        return connect(section, on_notice)
     if isinstance(section, ReplayTeacher):
         from teachers import replay
 

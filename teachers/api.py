@@ -57,6 +57,7 @@ class ApiTeacher:
         system: str = "",
         expects_reasoning: bool = True,
         price: PriceFinder = lambda usage, at: None,
+        on_notice: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Take what is needed; nothing is sent yet.
 
@@ -66,6 +67,7 @@ class ApiTeacher:
             system: A system prompt for every request; empty for none.
             expects_reasoning: Whether to stop early when the first answers hold no reasoning.
             price: What an answer cost; ``None`` when that is unknown.
+            on_notice: Called with what the user should know while it goes on.
         """
         self.model = model
         self.samples_at_once = connection.choices_at_once
@@ -77,6 +79,7 @@ class ApiTeacher:
         self._system = system
         self._expects_reasoning = expects_reasoning
         self._price = price
+        self._on_notice = on_notice
         self._run: _Run | None = None
 
     def progress_figures(self) -> Mapping[str, str]:
@@ -98,12 +101,28 @@ class ApiTeacher:
                 loop, session, self._connection, maker=maker, canary=canary, price=self._price
             )
             try:
-                while (answers := run.next_answers(source)) is not None:
+                while (answers := self._next_answers(run, source)) is not None:
                     yield from answers
+                if run.is_ending:
+                    raise KeyboardInterrupt
                 if run.fatal is not None:
                     raise loop.run_until_complete(run.explain())
             finally:
                 loop.run_until_complete(run.close())
+
+    def _next_answers(self, run: "_Run", source: RequestSource) -> list[Answer] | None:
+        """The next answers; a first Ctrl-C asks for no more and waits for what is under way."""
+        try:
+            return run.next_answers(source)
+        except KeyboardInterrupt:
+            if run.is_ending or not run.under_way:
+                raise
+            run.is_ending = True
+            self._on_notice(
+                f"waiting for {run.under_way} answers that are under way and will be billed;"
+                " Ctrl-C again leaves them"
+            )
+            return run.next_answers(source)
 
 
 class _Run:
@@ -120,6 +139,7 @@ class _Run:
         price: PriceFinder,
     ) -> None:
         self.fatal: Refusal | None = None
+        self.is_ending = False
         self._loop = loop
         self._session = session
         self._connection = connection
@@ -139,6 +159,11 @@ class _Run:
         self._is_waking = False
         self._looked_at = time.monotonic()
         self._crash: BaseException | None = None
+
+    @property
+    def under_way(self) -> int:
+        """Calls that were sent and are not answered."""
+        return len(self._tasks)
 
     def figures(self) -> Mapping[str, str]:
         """What to show beside the progress."""
@@ -218,7 +243,7 @@ class _Run:
 
     def _fill(self, source: RequestSource) -> None:
         """Send as many calls as there is room for: again first, then new ones."""
-        if self.fatal is not None:
+        if self.fatal is not None or self.is_ending:
             return
         now = time.monotonic()
         room = self._room(now)
@@ -246,6 +271,8 @@ class _Run:
         if self._tasks:
             due = self._waiting[0][0] - now if self._waiting else _LONGEST_NAP
             return min(max(due, 0.0 if self._room(now) else 0.05), _LONGEST_NAP)
+        if self.is_ending:
+            return None
         if self.fatal is not None:
             self._refused += sum(len(call.requests) for _, _, call in self._waiting)
             self._refused += sum(len(call.requests) for call in self._top_up)

@@ -5,7 +5,7 @@ This module sends nothing.
 
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from urllib.parse import urlsplit
 
@@ -17,8 +17,14 @@ from teachers.catalog import Endpoint, find_endpoint, find_model
 from teachers.connection import Connection
 
 
-def connect(section: ApiSection) -> ApiTeacher:
+def connect(
+    section: ApiSection, on_notice: Callable[[str], None] = lambda text: None
+) -> ApiTeacher:
     """Make a client for a teacher behind an endpoint.
+
+    Args:
+        section: The recipe's choice.
+        on_notice: Called with what the user should know while the client asks.
 
     Raises:
         RecipeError: If the catalogue does not know the endpoint, the model was retired, or the
@@ -58,6 +64,7 @@ def connect(section: ApiSection) -> ApiTeacher:
         system=section.system,
         expects_reasoning=section.expects_reasoning and thinks,
         price=prices(section).cost,
+        on_notice=on_notice,
     )
 
 

@@ -1,7 +1,11 @@
 """What the user of an endpoint meets: each mistake has one clear message and loses nothing."""
 
 import json
+import signal
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -316,3 +320,32 @@ def test_answers_of_another_run_are_not_paid_for_again(
         assert server.ledger()["counts"]["paid"] == 60
     assert "reused 20 traces of 20 prompts" in shown.stderr
     assert len(set(stored_traces(tmp_path / "more").keys)) == 60
+
+
+def test_ctrl_c_waits_for_what_is_under_way_and_a_second_one_leaves(tmp_path: Path) -> None:
+    write_sums(tmp_path / "prompts.jsonl", 200)
+    with running_stub(Settings(latency_seconds=1.0, latency_sigma=0.05)) as server:
+        recipe = write_recipe(
+            tmp_path, base_url=server.base_url, teacher=['model = "stub"', "stream = false"]
+        )
+        for signals, lost in ((1, False), (2, True)):
+            before = server.ledger()["counts"].get("paid", 0)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "distill", "generate", recipe],
+                cwd=tmp_path,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            while server.ledger()["counts"].get("paid", 0) == before:
+                time.sleep(0.05)
+            time.sleep(0.3)
+            for _ in range(signals):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.2)
+            _, shown = process.communicate(timeout=20)
+            assert process.returncode == 130
+            assert "Ctrl-C again leaves them" in shown
+            stored = len(stored_traces(tmp_path / "runs/asked").records)
+            log = (tmp_path / "runs/asked/requests.jsonl").read_text().splitlines()
+            asked = sum(len(json.loads(line)["samples"]) for line in log)
+            assert (stored < asked) == lost, (stored, asked)
