@@ -69,6 +69,7 @@ def init(
         "teacher": _endpoint(teacher, model, base_url) or _choice(teacher, "replay", folder),
         "prompts": _prompts(prompts, folder, known["prompts"]),
         "generate": known["generate"] if teacher == _EMBEDDED else {},
+        "filter": known["filter"] if teacher == _EMBEDDED else {},
         "student": _choice(student, "local", folder),
         "train": known["train"] if student == _EMBEDDED else {},
         "eval": {**evaluation, "prompts": _prompts(eval_prompts, folder, known["eval"]["prompts"])},

@@ -153,7 +153,7 @@ def plan_json(
 
 def _result_text(stage: Stage, summary: Summary, recipe: Recipe) -> str:
     if stage == "generate":
-        return spending_text(summary, recipe.filter.per_prompt)
+        return spending_text(summary, recipe.select.per_prompt)
     if stage == "filter":
         return f"What became of the traces\n{indent(funnel_text(summary), '  ')}"
     if stage == "eval":

@@ -15,7 +15,7 @@ from textwrap import indent
 from typing import IO
 
 from distill.errors import StageError
-from distill.recipe import FilterSection
+from distill.filter_sections import FilterSection
 from distill.record_files import record_line
 from distill.rules import Group, Rule, TokenCounter, rules_of
 from distill.storage import make_folder, storage_errors, write_atomically
@@ -72,6 +72,7 @@ def filter_traces(
     kept_path: Path,
     dropped_path: Path,
     count_tokens: TokenCounter | None = None,
+    per_prompt: int = 4,
 ) -> FilterReport:
     """Write the kept traces to one file and the dropped ones, with reasons, to another.
 
@@ -81,13 +82,14 @@ def filter_traces(
         kept_path: Gets a record per kept ``JudgedTrace``, in order.
         dropped_path: Gets a record per ``DroppedTrace``, in order.
         count_tokens: Tokens of a text by the student's tokenizer, see ``rules_of``.
+        per_prompt: Traces of one prompt that are kept at most.
 
     Raises:
         StageError: If nothing is kept, or more than ``section.max_dropped_share`` is dropped by
             rules that find fault; both files are written all the same, to be looked at.
         StorageError: If the disk refuses.
     """
-    rules = rules_of(section, count_tokens)
+    rules = rules_of(section, count_tokens, per_prompt)
     funnel = _Funnel(rules)
     make_folder(dropped_path.parent)
     with storage_errors(dropped_path), TemporaryFile(dir=dropped_path.parent) as dropped:

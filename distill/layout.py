@@ -29,7 +29,10 @@ _FIRST_STAGE: Final[Mapping[str, Stage]] = {
     "teacher": "generate",
     "prompts": "generate",
     "generate": "generate",
+    "verify": "generate",
     "filter": "filter",
+    "select": "filter",
+    "blend": "filter",
     "student": "train",
     "train": "train",
     "eval": "eval",
@@ -51,6 +54,7 @@ _WITHOUT_EFFECT: Final = frozenset(
         "teacher.attempts",
         "generate.max_failed_share",
         "filter.max_dropped_share",
+        "filter.max_broken_share",
         "train.checkpoint_every_steps",
         "eval.max_failed_share",
     }

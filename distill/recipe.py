@@ -5,19 +5,22 @@ Its tables are *sections*; a stage receives its own section, never the whole rec
 chosen, such as the teacher, is a union of sections that `kind` tells apart; a new choice is a new
 class and one more member of its union.
 
-Values are checked strictly: text is never read as a number, nor a number as text. A relative path
-starts at the folder that the reader names (`read_folder`), otherwise at the current one.
+Values are checked strictly, see ``distill.section``; the sections of stage ``filter`` stand in
+``distill.filter_sections``.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from distill.filter_sections import BlendSection, FilterSection, SelectSection, VerifySection
 from distill.problems import KINDS, LEVELS, Kind
+from distill.section import InputPath
+from distill.section import Section as Section  # noqa: PLC0414 - known from here
+from distill.section import read_folder as read_folder  # noqa: PLC0414
 from distill.types import Sampling
 
 Method = Literal["full", "lora"]
@@ -27,29 +30,6 @@ EvaluatedModel = Literal["base", "student", "teacher"]
 # Full: the published runs of 1.5B to 7B lie at 4e-5 to 1e-4, larger ones lower. LoRA: ten times as
 # much ("LoRA Without Regret", 2025).
 _LEARNING_RATES: Final[Mapping[Method, float]] = {"full": 5e-5, "lora": 5e-4}
-
-
-def read_folder(folder: Path, *, must_exist: bool) -> dict[str, Any]:
-    """Validation context: relative paths start at ``folder``; ``must_exist`` checks that they do.
-
-    Example:
-        >>> context = read_folder(Path("/data"), must_exist=False)
-        >>> FilePrompts.model_validate({"kind": "file", "path": "x.jsonl"}, context=context).path
-        PosixPath('/data/x.jsonl')
-    """
-    return {"folder": folder, "must_exist": must_exist}
-
-
-def _located(path: Path, info: ValidationInfo) -> Path:
-    context = info.context or {}
-    if str(path) in ("", "."):
-        raise PydanticCustomError("path_empty", "names no file")
-    located = path
-    if "folder" in context:
-        located = (context["folder"] / path.expanduser()).resolve()
-    if context.get("must_exist") and not located.exists():
-        raise PydanticCustomError("path_missing", "there is no {path}", {"path": str(located)})
-    return located
 
 
 def _without_secrets(url: str) -> str:
@@ -66,23 +46,6 @@ def _without_secrets(url: str) -> str:
             " environment variable and name it in key_variable",
         )
     return url
-
-
-# Strict mode would ask for a `Path` object where TOML has text.
-InputPath = Annotated[Path, Field(strict=False), AfterValidator(_located)]
-
-
-class Section(BaseModel):
-    """What all tables of a recipe share: no unknown keys, no conversion, no change."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        validate_default=True,
-        use_attribute_docstrings=True,
-    )
 
 
 class EmbeddedTeacher(Section):
@@ -154,7 +117,7 @@ class ApiTeacher(Section):
     send_seed: bool | None = None
     """Say each sample's seed; unless given, as the catalogue says."""
 
-    extra_body: dict[str, Any] = {}
+    extra_body: dict[str, Any] = Field(default={})
     """Further keys of every request, as the endpoint wants them."""
 
     concurrency: int | None = Field(default=None, ge=1, le=10_000)
@@ -178,7 +141,7 @@ class ApiTeacher(Section):
     price: PriceSection | None = None
     """What it costs, instead of what the catalogue says."""
 
-    override: dict[str, Any] = {}
+    override: dict[str, Any] = Field(default={})
     """Any field of the catalogue's entry, changed or added."""
 
 
@@ -265,42 +228,6 @@ class GenerateSection(SamplingSection):
                 "until_correct = {until_correct} cannot be reached with samples = {samples};"
                 " samples is the most that a prompt gets",
                 {"until_correct": self.until_correct, "samples": self.samples},
-            )
-        return self
-
-
-class FilterSection(Section):
-    """Stage `filter`: which traces a student may learn from."""
-
-    correct: Literal["only", "prefer", "label"] = "only"
-    """Keep correct traces only; wrong ones where a prompt has no correct one; or all, judged."""
-
-    needs_reasoning: bool = True
-    """Drop traces without reasoning between think tags."""
-
-    needs_box: bool = True
-    """Drop traces whose answer part has not exactly one `\\boxed{}`."""
-
-    min_reasoning_tokens: int = Field(default=0, ge=0)
-    """Drop traces with shorter reasoning."""
-
-    max_reasoning_tokens: int | None = Field(default=None, ge=1)
-    """Drop traces with longer reasoning."""
-
-    per_prompt: int = Field(default=4, ge=1)
-    """Kept traces of one prompt that are trained on, at most."""
-
-    max_dropped_share: float = Field(default=0.95, ge=0, le=1)
-    """The stage stops when more than this share of the traces was dropped."""
-
-    @model_validator(mode="after")
-    def _some_length_is_left(self) -> "FilterSection":
-        most = self.max_reasoning_tokens
-        if most is not None and most < self.min_reasoning_tokens:
-            raise PydanticCustomError(
-                "contradiction",
-                "max_reasoning_tokens = {most} is below min_reasoning_tokens = {least}",
-                {"most": most, "least": self.min_reasoning_tokens},
             )
         return self
 
@@ -428,8 +355,17 @@ class Recipe(Section):
     generate: GenerateSection = GenerateSection()
     """How many traces, and how they are drawn."""
 
+    verify: VerifySection = VerifySection()
+    """Who judges the traces."""
+
     filter: FilterSection = FilterSection()
-    """Which traces are kept."""
+    """Which traces are good enough."""
+
+    select: SelectSection = SelectSection()
+    """Which of them are trained on."""
+
+    blend: BlendSection = BlendSection()
+    """What is mixed in."""
 
     student: Student
     """Who learns from them."""

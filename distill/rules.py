@@ -9,7 +9,7 @@ This module knows no files and no models.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from distill.recipe import FilterSection
+from distill.filter_sections import FilterSection
 from distill.types import FinishReason, JudgedTrace
 from distill.verify.form import structure_fault, unfinished_fault
 
@@ -32,13 +32,16 @@ class Rule:
     is_choice: bool = False
 
 
-def rules_of(section: FilterSection, count_tokens: TokenCounter | None = None) -> tuple[Rule, ...]:
+def rules_of(
+    section: FilterSection, count_tokens: TokenCounter | None = None, per_prompt: int = 4
+) -> tuple[Rule, ...]:
     """The rules that a recipe asks for, in order.
 
     Args:
         section: The recipe's section.
         count_tokens: Tokens of a text by the student's tokenizer; without it, the length of
             reasoning is what the teacher counted, and unknown lengths pass.
+        per_prompt: Traces of one prompt that are kept at most.
     """
 
     def structure(judged: JudgedTrace) -> str:
@@ -67,7 +70,7 @@ def rules_of(section: FilterSection, count_tokens: TokenCounter | None = None) -
         Rule("wrong", correct[section.correct]),
         Rule("duplicate", _duplicates, is_choice=True),
         Rule("length", _each(length)),
-        Rule("limit", lambda group: _over_limit(group, section.per_prompt), is_choice=True),
+        Rule("limit", lambda group: _over_limit(group, per_prompt), is_choice=True),
     )
 
 

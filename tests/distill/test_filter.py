@@ -9,7 +9,7 @@ import pytest
 
 from distill.errors import StageError
 from distill.filter import DroppedTrace, FilterReport, filter_traces
-from distill.recipe import FilterSection
+from distill.filter_sections import FilterSection
 from distill.record_files import read_records
 from distill.types import Completion, FinishReason, JudgedTrace, Trace, Verdict
 
@@ -44,7 +44,11 @@ def _filter(
     tmp_path: Path, traces: Sequence[JudgedTrace] = TRACES, **settings: Any
 ) -> tuple[FilterReport, list[JudgedTrace], list[DroppedTrace]]:
     kept, dropped = tmp_path / "kept.jsonl", tmp_path / "dropped.jsonl"
-    report = filter_traces(traces, FilterSection(**settings), kept_path=kept, dropped_path=dropped)
+    per_prompt = settings.pop("per_prompt", 4)
+    section = FilterSection(**{"correct": "only"} | settings)
+    report = filter_traces(
+        traces, section, kept_path=kept, dropped_path=dropped, per_prompt=per_prompt
+    )
     return report, list(read_records(kept, JudgedTrace)), list(read_records(dropped, DroppedTrace))
 
 

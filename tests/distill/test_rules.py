@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from distill.recipe import FilterSection
+from distill.filter_sections import FilterSection
 from distill.rules import Rule, rules_of
 from distill.types import Completion, FinishReason, JudgedTrace, Trace, Usage, Verdict
 
@@ -30,7 +30,9 @@ def _judged(
 
 
 def _rule(name: str, **settings: Any) -> Rule:
-    return next(rule for rule in rules_of(FilterSection(**settings)) if rule.name == name)
+    per_prompt = settings.pop("per_prompt", 4)
+    section = FilterSection(**{"correct": "only"} | settings)
+    return next(one for one in rules_of(section, None, per_prompt) if one.name == name)
 
 
 def _reasons(name: str, *group: JudgedTrace, **settings: Any) -> list[str]:
@@ -67,7 +69,7 @@ def test_a_malformed_trace_is_dropped_with_its_fault() -> None:
     assert _reasons("malformed", *group, needs_reasoning=False, needs_box=False)[:2] == ["", ""]
 
 
-def test_only_right_traces_are_kept_by_default() -> None:
+def test_only_right_traces_are_kept() -> None:
     group = [
         _judged(is_accepted=True),
         _judged(is_accepted=False),
