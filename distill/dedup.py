@@ -145,10 +145,10 @@ def duplicate_check(
     return Check(rule.name, rule.version, value, rule.default, ok=False, reason=reason)
 
 
-_LIKELY_MARGIN: Final = 5.0
+_LIKELY_MARGIN: Final = 4.0
 """Standard errors below the threshold at which a sketch's estimate rules a pair out."""
 _READ_AHEAD: Final = 128
-_KEPT_SETS: Final = 1024
+_KEPT_SETS: Final = 4096
 
 
 class _ShingleReader:

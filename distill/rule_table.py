@@ -84,8 +84,8 @@ CONTAMINATION: Final = RuleInfo(
     "contamination",
     1,
     0.4,
-    "8 words, digits masked, punctuation dropped: found 12 of 12 number-changed questions, "
-    "0 false of 132; 13 words found 4",
+    "8 words, digits masked, punctuation dropped: 12 of 12 number-changed questions found, 0 of "
+    "132 others; any one run in common would call 88 of these (benchmarks/decontam.py)",
     "the prompt holds less than this share of a benchmark question's 8-word runs, and no 20 words "
     "of one in a row",
 )
