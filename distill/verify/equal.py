@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from distill.verify.algebra import SECONDS, shared_pool
+from distill.verify import algebra
 from distill.verify.compare import compare
 from distill.verify.finding import Finding
 from distill.verify.plain import is_balanced, plain
@@ -159,12 +159,13 @@ def _compare(left: str, right: str) -> tuple[Finding, Literal["value", "algebra"
         return finding, "value"
     if max(len(left), len(right)) > _LONGEST_FOR_ALGEBRA:
         return Finding(None, note=f"both{_UNREAD}"), "value"
-    reply = shared_pool().ask(*(_for_algebra(text) for text in (left, right)))
+    reply = algebra.ask(*(_for_algebra(text) for text in (left, right)))
     if reply in ("same", "different"):
         return Finding(reply == "same"), "algebra"
     notes = {
-        "timeout": f"no decision within {SECONDS:g} s",
+        "timeout": f"no decision within {algebra.SECONDS:g} s",
         "failed": "computer algebra failed on it",
+        "lost": "computer algebra ran out of memory on it",
     }
     sides = {f"left{_UNREAD}": left, f"right{_UNREAD}": right, f"both{_UNREAD}": "both"}
     note = notes.get(reply) or f"{sides[reply]}{_UNREAD}"
