@@ -139,8 +139,7 @@ def _figures(ran: Ran) -> dict[str, Any]:
         "exit_code": ran.code,
         "seconds": ran.seconds,
         "cpu_seconds": ran.cpu_seconds,
-        "peak_mib": ran.peak_mib,
-        "said": ran.err[-1000:],
+        "ended_with": ran.err.strip().rpartition("\n")[2],
     }
 
 

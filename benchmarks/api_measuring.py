@@ -29,7 +29,7 @@ class Ran:
         err: What it said on the way.
         seconds: From its start to its end.
         cpu_seconds: Of all its threads, start and imports included.
-        peak_mib: Most resident memory.
+        peak_mib: Most resident memory; never less than this process had when it started that one.
     """
 
     code: int
