@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from itertools import product
 
+from distill.verify.expression import DEGREE, ParseError, parse_expression
 from distill.verify.finding import DIFFERENT, SAME, UNDECIDED, Finding
 from distill.verify.numeric import compare_expressions, compare_relations
 from distill.verify.readings import (
@@ -26,6 +27,7 @@ from distill.verify.readings import (
 from distill.verify.units import PERCENT
 
 _MOST_UNORDERED = 40
+_LONGEST_NAME = 2
 _ORDERED = frozenset(("tuple", "bracket", "matrix", "ratio"))
 
 
@@ -63,16 +65,32 @@ def _compare_plain(left: Reading, right: Reading) -> Finding:
 def _compare_kinds(left: Reading, right: Reading) -> Finding:
     """Readings of two kinds, or words."""
     if isinstance(left, Words) and isinstance(right, Words):
-        if left.text == right.text:
+        if left.text == right.text or _is_same_word(left.text, right.text):
             return SAME
         return UNDECIDED if left.is_maths or right.is_maths else DIFFERENT
     for one, other in ((left, right), (right, left)):
         if isinstance(one, Words):
-            is_letter = isinstance(other, Expression) and other.tree == ("sym", one.text)
-            return SAME if is_letter else UNDECIDED if one.is_maths else DIFFERENT
+            if isinstance(other, Expression) and one.text.isalpha():
+                return _compare_product(one.text, other)
+            return UNDECIDED if one.is_maths else DIFFERENT
     if isinstance(left, Relation | Interval) and isinstance(right, Relation | Interval):
         return UNDECIDED
     return DIFFERENT
+
+
+def _is_same_word(left: str, right: str) -> bool:
+    """Whatever the case; but ``AB`` is not ``ab``, nor ``X`` the variable ``x``."""
+    if left.casefold() != right.casefold():
+        return False
+    return len(left) > _LONGEST_NAME or (len(left) > 1 and left[1:] == right[1:])
+
+
+def _compare_product(letters: str, other: Expression) -> Finding:
+    """Letters side by side are a product only against an expression: ``xy`` is ``x*y``."""
+    try:
+        return compare_expressions(Expression(parse_expression(letters)), other)
+    except ParseError:
+        return DIFFERENT
 
 
 def _compare_named(left: Reading, right: Reading) -> Finding:
@@ -103,24 +121,39 @@ def _compare_assignment(named: Named, relation: Relation) -> Finding:
 
 def _compare_quantities(left: Reading, right: Reading) -> Finding:
     if isinstance(left, Quantity) and isinstance(right, Quantity):
-        if left.unit.dimension != right.unit.dimension:
-            return DIFFERENT
-        amounts = [_scaled(one.amount[0], one.unit.size) for one in (left, right)]
-        return _compare_one(*amounts)
+        return _compare_units(left, right)
     quantity, other = (left, right) if isinstance(left, Quantity) else (right, left)
     assert isinstance(quantity, Quantity)
+    if isinstance(other, Words):
+        return UNDECIDED if other.is_maths else DIFFERENT
     if not isinstance(other, Number | Expression):
-        return (
-            _compare_kinds(Words("", is_maths=False), other)
-            if isinstance(other, Words)
-            else DIFFERENT
-        )
-    if quantity.unit == PERCENT:
-        finding = _compare_one(_scaled(quantity.amount[0], PERCENT.size), other)
-        if finding.is_same:
-            return finding
+        return DIFFERENT
+    number = _pure(quantity)
+    if number is not None and (finding := _compare_one(number, other)).is_same:
+        return finding
     finding = _compare_one(quantity.amount[0], other)
     return Finding(True, missing=quantity.unit) if finding.is_same else finding
+
+
+def _compare_units(left: Quantity, right: Quantity) -> Finding:
+    if left.unit.dimension == right.unit.dimension:
+        return _compare_one(*(_scaled(one.amount[0], one.unit.size) for one in (left, right)))
+    first, second = _pure(left), _pure(right)
+    is_angle = left.unit.dimension[:5] == right.unit.dimension[:5] == "angle"
+    return _compare_one(first, second) if is_angle and first and second else DIFFERENT
+
+
+def _pure(quantity: Quantity) -> Reading | None:
+    """The number that a share or an angle is by itself: ``50%`` is a half, ``180°`` is pi."""
+    amount, unit = quantity.amount[0], quantity.unit
+    if unit == PERCENT:
+        return _scaled(amount, unit.size)
+    if unit.dimension == "angle@rad":
+        return amount
+    if unit.dimension == "angle" and isinstance(amount, Number | Expression):
+        tree = amount.tree if isinstance(amount, Expression) else ("num", amount.value)
+        return Expression(("*", tree, DEGREE))
+    return None
 
 
 def _scaled(amount: Reading, size: Fraction) -> Reading:

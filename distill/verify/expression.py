@@ -28,7 +28,7 @@ FUNCTIONS = frozenset(
 )
 _TOKEN = re.compile(
     r"(?P<number>\d+(?:\.\d+)?|\.\d+)|(?P<command>\\[A-Za-z]+)|(?P<letters>[A-Za-z]+)"
-    r"|(?P<sign>\\[{}]|[-+*/^!|(){}\[\]_])|(?P<space>\s+)"
+    r"|(?P<sign>\\[{}]|[-+*/^!|(){}\[\]_\u00b0])|(?P<space>\s+)"
 )
 _GREEK = frozenset(
     re.findall(
@@ -38,6 +38,7 @@ _GREEK = frozenset(
     )
 )
 _CLOSING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}
+DEGREE: Tree = ("/", ("const", "pi"), ("num", Fraction(180)))
 _ARC = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
 
 
@@ -195,6 +196,9 @@ class _Parser:
             tree = ("!", tree)
         if self.peek() == "!":  # a double factorial, or the factorial of one
             raise ParseError("two factorials")
+        if self.peek() == "\u00b0":
+            self.take()
+            tree = ("*", tree, DEGREE)
         return tree
 
     def _atom(self, depth: int) -> Tree:

@@ -24,6 +24,7 @@ _STIRLING = (
     Fraction(1, 12), Fraction(-1, 360), Fraction(1, 1260), Fraction(-1, 1680), Fraction(1, 1188),
     Fraction(-691, 360360), Fraction(1, 156), Fraction(-3617, 122400), Fraction(43867, 244188),
 )  # fmt: skip
+_LARGEST_FACTORIAL = 10**16
 _HALF = Fraction(1, 2)
 _LARGEST_ANGLE = Decimal("1e20")
 
@@ -181,6 +182,8 @@ class Evaluator:
         return self._context.ln(value)
 
     def _factorial(self, value: Value) -> Value:
+        if value > _LARGEST_FACTORIAL:
+            raise BeyondError
         if not isinstance(value, Fraction) or value.denominator != 1 or value < 0:
             raise UndefinedError
         if value <= _MOST_FACTORIAL:
@@ -201,9 +204,14 @@ class Evaluator:
 
     def _binomial(self, n: Value, k: Value) -> Value:
         is_whole = all(isinstance(item, Fraction) and item.denominator == 1 for item in (n, k))
-        if not is_whole or not 0 <= k <= n or n > _MOST_FACTORIAL:
+        if not is_whole or not 0 <= k <= n or n > _LARGEST_FACTORIAL:
             raise UndefinedError
-        return Fraction(comb(int(n), int(k)))
+        rest = self._subtract(n, k)
+        few = min(int(k), int(rest))
+        if few * int(n).bit_length() <= _MOST_BITS:
+            return Fraction(comb(int(n), few))
+        below = self._multiply(self._factorial(k), self._factorial(rest))
+        return self._divide(self._factorial(n), below)
 
     def _absolute(self, value: Value) -> Value:
         return abs(value) if isinstance(value, Fraction) else value.copy_abs()
@@ -264,6 +272,13 @@ def compare_values(left: Value, right: Value, digits: int = LOW_DIGITS) -> bool 
     if ratio < Decimal(10) ** -(_AGREEING + slack):
         return True
     return False if ratio > Decimal(10) ** -(_DIFFERING + slack) else None
+
+
+def is_next_to_nothing(value: Value) -> bool:
+    """Whether a value is what cancellation leaves of zero."""
+    if isinstance(value, Fraction):
+        return abs(value) < Fraction(1, 10**40)
+    return value == 0 or value.adjusted() < -40  # noqa: PLR2004
 
 
 @lru_cache(maxsize=16)

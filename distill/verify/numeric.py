@@ -18,6 +18,7 @@ from distill.verify.magnitude import (
     UndefinedError,
     Value,
     compare_values,
+    is_next_to_nothing,
 )
 from distill.verify.readings import Expression, Number, Relation
 
@@ -72,7 +73,7 @@ def _compare_constants(left: Tree, right: Tree) -> Finding:
 
 
 def _compare_beyond(value: Value | None) -> Finding:
-    """A size that has no number, against one that has."""
+    """A size that has no number, against one that has; ``None`` is another without."""
     is_plain = isinstance(value, Fraction) or (value is not None and value.adjusted() < 10**17)
     return DIFFERENT if is_plain else TOO_LARGE
 
@@ -115,20 +116,34 @@ def _ends(value: Fraction) -> bool:
 def _compare_at_points(left: Tree, right: Tree, names: list[str]) -> Finding:
     agreed = 0
     for point in _points(names):
-        values = [_value_at(tree, point) for tree in (left, right)]
-        if None in values:
-            if values[0] is not values[1]:
-                return UNDECIDED
+        finding = _compare_at(point, left, right)
+        if finding is None:  # neither is defined there
             continue
-        is_same = compare_values(values[0], values[1])  # type: ignore[arg-type]
-        if is_same is None and all(abs(Fraction(value or 0)) < _NOTHING for value in values):
-            is_same = True
-        if is_same is None:
-            return UNDECIDED
-        if not is_same:
-            return UNDECIDED if "i" in names else DIFFERENT
+        if not finding.is_same:
+            return UNDECIDED if "i" in names and finding is DIFFERENT else finding
         agreed += 1
     return SAME if agreed >= _ENOUGH_POINTS else UNDECIDED
+
+
+def _compare_at(point: dict[str, Value], left: Tree, right: Tree) -> Finding | None:
+    values: list[Value | None] = []
+    is_beyond = False
+    for tree in (left, right):
+        try:
+            values.append(Evaluator(point).value(tree))
+        except UndefinedError:
+            values.append(None)
+        except BeyondError:
+            is_beyond = True
+    if is_beyond:
+        return _compare_beyond(values[0]) if values else TOO_LARGE
+    first, second = values
+    if first is None or second is None:
+        return None if first is second else UNDECIDED
+    is_same = compare_values(first, second)
+    if is_same is None and is_next_to_nothing(first) and is_next_to_nothing(second):
+        return SAME
+    return UNDECIDED if is_same is None else SAME if is_same else DIFFERENT
 
 
 def _value_at(tree: Tree, point: dict[str, Value]) -> Value | None:
@@ -138,7 +153,6 @@ def _value_at(tree: Tree, point: dict[str, Value]) -> Value | None:
         return None
 
 
-_NOTHING = Fraction(1, 10**40)
 _BASES = (23_456_789, 31_415_927, 27_182_819, 14_142_137, 17_320_509, 22_360_681, 16_180_339)
 _SHAPES = ((1, 10**7), (1, 10**8), (-1, 10**7), (0, 1))
 

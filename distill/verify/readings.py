@@ -118,12 +118,12 @@ _DECIMAL_COMMA = re.compile(r"([+-]?(?:\d+)),(\d+)", re.ASCII)
 _CHOICE = re.compile(r"\(?([A-Ja-j])\)(?=.)[.:]?|([A-J])[.:] ")
 _CURRENCY = re.compile(r"([+-]?)(\\\$|US\\\$|[€£¥₩₽₹])\s*(\S.*)")
 _UNIT = re.compile(
-    r"(?P<amount>.*?[\d.)}!|](?:\^\{?\d+\}?)?)(?P<space>\s*)"
+    r"(?P<amount>.*?(?:[\d.)}!|]|\\pi)(?:\^\{?\d+\}?)?)(?P<space>\s*)"
     r"(?P<unit>(?:\\\$|[%€£¥₩₽₹¢°]|[^\W\d_])(?:[^\W_\d]|[\s/.°^{}'-]|(?<=\^)\d|(?<=\{)\d)*)"
 )
 _COUNTED = re.compile(
     r"(?P<before>\\\$|[€£¥₩₽₹])?(?P<number>[+-]?[\d.][\d.,' /]*(?<=\d))(?P<space> ?)"
-    r"(?P<behind>\\\$|[%€£¥₩₽₹¢]|[^\W\d_]{2}[^\W\d_ ]*|[^\W\d_]\^\{?[23]\}?|)"
+    r"(?P<behind>\\\$|[%€£¥₩₽₹¢°]|[^\W\d_]{2}[^\W\d_ ]*|[^\W\d_](?:\^\{?[23]\}?)?|)"
 )
 _MATHS = re.compile(r"\\[A-Za-z]|[\d+*/^=<>|_]")
 _PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])")
@@ -195,7 +195,7 @@ def _read(text: str, depth: int) -> Readings:
     ]
     if not found:
         found.extend(_scalar(text, depth))
-    return tuple(found) or (Words(text.casefold() if len(text) > 1 else text, _is_maths(text)),)
+    return tuple(found) or (Words(text, _is_maths(text)),)
 
 
 def _counted(text: str) -> Readings | None:
@@ -204,9 +204,11 @@ def _counted(text: str) -> Readings | None:
     if match is None or bool(match["before"]) == bool(match["behind"]):
         return None
     value, unit = number(match["number"]), read_unit(match["before"] or match["behind"])
-    is_product = not match["space"] and (
-        unit.is_word or (match["behind"][1:2] == "^" and "," not in match["number"])
-    )
+    is_short = match["behind"][:1].isalpha() and match["behind"][1:2] in (
+        "",
+        "^",
+    )  # 5m is 5 times m
+    is_product = "," not in match["number"] and (is_short or (unit.is_word and not match["space"]))
     return None if value is None or is_product else (Quantity((value,), unit),)
 
 
@@ -377,7 +379,7 @@ def _scalar(text: str, depth: int) -> list[Reading]:
         if isinstance(amount[0], Number | Expression):
             return [Quantity(amount[:1], read_unit(match[2].removeprefix("US")))]
     tree = None
-    if text:
+    if not (text.isalpha() and len(text) > 1 and text != "pi"):  # "no" is no product
         try:
             tree = parse_expression(text)
             found.append(Expression(tree))
