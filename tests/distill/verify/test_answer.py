@@ -2,6 +2,8 @@
 
 import random
 import time
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +86,126 @@ def test_two_ways_to_write_one_answer_are_equal_in_both_directions(left: str, ri
 def test_different_answers_are_different_in_both_directions(left: str, right: str) -> None:
     assert answer_key(left) != answer_key(right)
     assert _verify(rf"\boxed{{{right}}}", left)[0] is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "So the answer is 42.",
+        "Final answer: 42",
+        "**Answer:** 42",
+        "The final answer is $42$. I hope it is correct.",
+        "The answer is:\n\n$$\n42\n$$",
+        "#### 42",
+        "정답은 42입니다.",
+        "최종 답: 42",
+        "答案是42。",
+        "最终答案为：42",  # noqa: RUF001
+        "答えは42です。",
+        "Ответ: 42.",
+        "Правильный ответ — 42",
+        "La respuesta es 42.",
+        "La réponse est 42.",
+        "Réponse finale : 42",
+        "Die Antwort ist 42.",
+        "Die Lösung lautet: 42",
+        "First I thought the answer is 41. No, the answer is 42.",
+        r"The answer is 41, or rather \boxed{42}.",
+    ],
+)
+def test_the_answer_is_found_in_eight_languages(text: str) -> None:
+    assert _verify(text, "42")[0] is True
+    assert _verify(text, "43")[0] is False
+    assert final_answer(Completion(text)) == "42"
+
+
+@pytest.mark.parametrize("text", ["It is 42.", "The answer is not 42.", "응답은 42", "42", ""])
+def test_what_no_box_or_phrase_marks_is_no_answer(text: str) -> None:
+    assert _verify(text, "42") == (False, "no box in the answer")
+
+
+def test_anywhere_takes_the_last_formula_where_nothing_is_marked() -> None:
+    verifier = AnswerVerifier(anywhere=True)
+    prompt = Prompt("p", "?", answer="42")
+    assert verifier.verify(prompt, Completion("So $x$ is $42$.")).is_accepted is True
+    assert verifier.verify(prompt, Completion(r"\boxed{41} and then 42")).is_accepted is False
+    assert verifier.name == "answer/2+anywhere"
+
+
+def test_boxes_side_by_side_are_one_answer() -> None:
+    assert _verify(r"\boxed{1} and \boxed{2}", "1, 2")[0] is True
+    assert _verify(r"\boxed{1}. \boxed{2}", "1, 2")[0] is False
+    assert _verify(r"\boxed{2}, \boxed{2}", "2")[0] is True
+
+
+def test_a_unit_on_one_side_is_right_if_the_prompt_names_it() -> None:
+    verifier, boxed = AnswerVerifier(), Completion(r"\boxed{\$18}")
+    asked = Prompt("p", "How many dollars?", answer="18")
+    assert verifier.verify(asked, boxed).is_accepted is True
+    other = verifier.verify(Prompt("p", "How many apples?", answer="18"), boxed)
+    assert other.is_accepted is False
+    assert other.reason == r"boxed \$18, gold 18: the unit is on one side only"
+    optional = AnswerVerifier(units="optional")
+    assert optional.verify(Prompt("p", "?", answer="18"), boxed).is_accepted is True
+    assert optional.verify(Prompt("p", "?", answer="18 km"), boxed).is_accepted is False
+    assert optional.name == "answer/2+units=optional"
+
+
+def test_a_gold_answer_may_be_a_whole_solution() -> None:
+    assert _verify(r"\boxed{42}", "6 * 7 = 42, so\n#### 42")[0] is True
+    assert _verify(r"\boxed{42}", r"We get \boxed{41}, no, \boxed{42}.")[0] is True
+    assert _verify(r"\boxed{41}", r"We get \boxed{41}, no, \boxed{42}.")[0] is False
+
+
+@pytest.mark.parametrize("gold", [r"\frac{1}{", "}{", r"\foo{x}^", r"\begin{cases} 1"])
+def test_a_gold_answer_that_cannot_be_read_is_unknown(gold: str) -> None:
+    is_accepted, reason = _verify(r"\boxed{3}", gold)
+    assert is_accepted is None
+    assert "the gold answer cannot be read" in reason
+
+
+def test_an_answer_that_cannot_be_read_is_wrong() -> None:
+    assert _verify(r"\boxed{\foo{x}^}", "3")[0] is False
+
+
+def test_what_is_too_large_to_tell_apart_is_unknown() -> None:
+    assert _verify(r"\boxed{9^{9^{9^{9}}}}", "9^{9^{9^{8}}}")[0] is None
+    assert _verify(r"\boxed{9^{9^{9^{9}}}}", "9^9^9^9")[0] is True
+    assert _verify(r"\boxed{9^{9^{9^{9}}}}", "9")[0] is False
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "is_same"),
+    [
+        (r"\sum_{k=1}^{n} k", r"\frac{n(n+1)}{2}", True),
+        (r"\int_0^1 x\,dx", "1/2", True),
+        (r"\sum_{k=1}^{n} k", r"\frac{n(n-1)}{2}", False),
+    ],
+)
+def test_computer_algebra_decides_what_is_left(left: str, right: str, is_same: bool) -> None:
+    assert _verify(rf"\boxed{{{left}}}", right)[0] is is_same
+    assert _verify(rf"\boxed{{{right}}}", left)[0] is is_same
+
+
+def test_a_verdict_carries_its_time_which_is_no_part_of_it() -> None:
+    prompt, completion = Prompt("p", "?", answer="14"), Completion(r"\boxed{14}")
+    first, second = (AnswerVerifier().verify(prompt, completion) for _ in range(2))
+    assert first.milliseconds > 0
+    assert first == second
+
+
+def test_the_tricky_answers_are_judged_as_a_careful_person_does() -> None:
+    path = Path(__file__).parents[3] / "benchmarks" / "data" / "tricky_answers.toml"
+    wrong = []
+    for group in tomllib.loads(path.read_text(encoding="utf-8"))["group"]:
+        for key, expected in (("same", True), ("different", False)):
+            for pair in group.get(key, []):
+                for gold, answer in (pair, pair[::-1]):
+                    prompt = Prompt("p", group.get("prompt", "?"), answer=gold)
+                    verdict = AnswerVerifier().verify(prompt, Completion(rf"\boxed{{{answer}}}"))
+                    if (verdict.is_accepted is True) != expected:
+                        wrong.append((gold, answer))
+    assert wrong == []
 
 
 def test_the_reason_can_be_checked_by_a_person() -> None:
