@@ -48,26 +48,33 @@ def load(_: object) -> Callable[[str, str], Finding]:
 
 
 def _compare(left: str, right: str) -> Finding:
-    from math_verify import verify  # type: ignore[import-untyped]
+    from sympy import Expr  # type: ignore[import-untyped]
 
     try:
         first, second = _parse(left), _parse(right)
         if not first or not second:
             return "both unread" if not first and not second else _unread(is_left=not first)
-        is_same = all(
-            verify(
-                one,
-                other,
-                float_rounding=10,
-                timeout_seconds=None,
-                allow_set_relation_comp=True,
-                raise_on_error=True,
-            )
-            for one, other in ((first, second), (second, first))
-        )
+        is_same = _verify(first, second)
+        if is_same and not (isinstance(first[0], Expr) and isinstance(second[0], Expr)):
+            is_same = _verify(second, first)  # relations and sets are not treated alike
     except Exception:  # noqa: BLE001 - whatever computer algebra raises
         return "failed"
     return "same" if is_same else "different"
+
+
+def _verify(gold: list[Any], target: list[Any]) -> bool:
+    from math_verify import verify  # type: ignore[import-untyped]
+
+    return bool(
+        verify(
+            gold,
+            target,
+            float_rounding=10,
+            timeout_seconds=None,
+            allow_set_relation_comp=True,
+            raise_on_error=True,
+        )
+    )
 
 
 def _unread(*, is_left: bool) -> Finding:

@@ -304,6 +304,9 @@ def _inequality(parts: list[str], signs: list[str], depth: int) -> list[Reading]
         parts, signs = parts[::-1], [sign.replace(">", "<") for sign in signs[::-1]]
     if any(sign[0] != "<" for sign in signs):
         return []
+    if "|" in "".join(parts) and any(part.startswith("|") for part in parts):
+        difference = _difference(parts[0], parts[1]) if len(parts) == 2 else None  # noqa: PLR2004
+        return [] if difference is None else [Relation(signs[0], difference)]  # |x| is no bound
     if len(parts) == 3 and is_name(parts[1]):  # noqa: PLR2004 - low, name, high
         low, high = (_read(part, depth + 1) for part in (parts[0], parts[2]))
         bounds = Interval(low, high, signs[0] == "<=", signs[1] == "<=")
