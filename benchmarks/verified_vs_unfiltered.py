@@ -20,13 +20,12 @@ import torch
 import students
 from distill.blend import Variant, blend
 from distill.evaluate import evaluate
+from distill.filter_tables import read_examples
 from distill.layout import RunLayout
 from distill.metrics import difference_estimate, mean_estimate
 from distill.prompts import read_prompts
-from distill.record_files import read_records
 from distill.stored_run import read_run
 from distill.traces import read_traces
-from distill.types import JudgedTrace
 from distill.verify.answer import AnswerVerifier
 from students.load import EMBEDDED, load_student
 from students.sft import train
@@ -61,7 +60,7 @@ def run_trial(trial: Trial) -> None:
     blended = blend(
         trial.variant,
         prompts,
-        read_records(layout.kept, JudgedTrace),
+        read_examples(layout.train),
         read_traces(layout.traces, prompts),
         seed=trial.seed,
         count_tokens=lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),

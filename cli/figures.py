@@ -4,12 +4,12 @@ Everything is made from what the manifest holds, so a stage that was done before
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from cli.console import percent, table
 from distill.evaluate import EvalReport, ModelReport
-from distill.filter import FilterReport, format_funnel
+from distill.funnel import FilterReport
+from distill.funnel_text import format_funnel
 from distill.generate import GenerateReport
 from distill.layout import Stage
 from distill.metrics import Estimate
@@ -28,10 +28,7 @@ def stage_line(stage: Stage, summary: Summary) -> str:
 
 def funnel_text(summary: Summary) -> str:
     """What became of the traces, from the summary of ``filter``, by the rules that dropped some."""
-    report = from_record(FilterReport, dict(summary), _PLACE)
-    return format_funnel(
-        replace(report, funnel=tuple(step for step in report.funnel if step.dropped))
-    )
+    return format_funnel(from_record(FilterReport, dict(summary), _PLACE), all_rules=False)
 
 
 def eval_text(summary: Summary) -> str:
@@ -84,8 +81,10 @@ def _generate_line(summary: Summary) -> str:
 
 def _filter_line(summary: Summary) -> str:
     report = from_record(FilterReport, dict(summary), _PLACE)
-    prompts = report.funnel[-1].prompts_left
-    return f"{report.kept:,} of {report.traces:,} traces kept, of {prompts:,} prompts"
+    text = f"{report.kept:,} of {report.traces:,} traces kept, of {report.kept_prompts:,} prompts"
+    if report.mixed_in:
+        text += f", {report.mixed_in:,} examples mixed in"
+    return text + (f", {report.broken:,} rows broken" if report.broken else "")
 
 
 def _train_line(summary: Summary) -> str:

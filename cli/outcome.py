@@ -63,7 +63,9 @@ def intent(stage: Stage, recipe: Recipe) -> str:
         return f"{many} of {_prompts_text(recipe.prompts)}, from {_teacher_text(recipe)}"
     if stage == "filter":
         kept = {"only": "right and whole", "prefer": "whole, right where there is one"}
-        return f"keep traces that are {kept.get(recipe.filter.correct, 'whole')}"
+        many = f", {recipe.select.per_prompt} of a prompt at most"
+        mixed = " and what is mixed in" if recipe.blend.sources else ""
+        return f"keep traces that are {kept.get(recipe.filter.correct, 'whole')}{many}{mixed}"
     if stage == "train":
         section_ = recipe.train
         how = "all weights" if section_.method == "full" else f"LoRA of rank {section_.lora.r}"
@@ -168,8 +170,9 @@ def _places(folder: Path, manifest: RunManifest) -> list[tuple[str, str]]:
     places: Mapping[Stage, list[tuple[Path, str]]] = {
         "generate": [(paths.traces, "every trace with its verdict")],
         "filter": [
-            (paths.kept, "traces that the student may learn from"),
-            (paths.dropped, "the others, each with its reason"),
+            (paths.train, "what the student is trained on, as conversations"),
+            (paths.verdicts, "what was found about each trace, and what became of it"),
+            (paths.filter_page, "the same with plots and examples, for a browser"),
         ],
         "train": [(paths.model("student"), "the student: weights, tokenizer, chat template")],
         "eval": [(paths.report, "all figures of the evaluation")],

@@ -148,19 +148,46 @@ def _reuse(
 
 
 def _filter(job: Job) -> Work:
-    from distill.filter import filter_traces
-    from distill.traces import read_traces
+    from distill.filter import FilterInput, filter_traces
+    from distill.filter_setup import FilterSetup
 
-    paths = job.run.paths
-    begun = job.run.stage("filter", inputs=[paths.train_prompts, paths.traces])
-    report = filter_traces(
-        read_traces(paths.traces, read_prompts(paths.train_prompts)),
-        job.recipe.filter,
-        kept_path=paths.kept,
-        dropped_path=paths.dropped,
-        per_prompt=job.recipe.select.per_prompt,
+    recipe, paths = job.recipe, job.run.paths
+    setup = FilterSetup(
+        recipe.verify,
+        recipe.filter,
+        recipe.select,
+        recipe.seed,
+        _tokenizer_file(recipe),
+        source=recipe.name,
     )
-    return Work(begun, [paths.kept, paths.dropped], to_record(report))
+    elsewhere = [*recipe.filter.benchmarks, *(one.path for one in recipe.blend.sources)]
+    elsewhere += [recipe.blend.cold_start] if recipe.blend.cold_start else []
+    begun = job.run.stage(
+        "filter",
+        inputs=[paths.train_prompts, paths.traces, *elsewhere],
+        settings={"rules": setup.key()},
+    )
+    report = filter_traces(
+        FilterInput(paths.traces, paths.train_prompts),
+        setup,
+        paths,
+        blend=recipe.blend,
+        on_progress=job.report,
+        on_note=lambda text: note(f"  {text}"),
+    )
+    outputs = [paths.verdicts, paths.train, paths.filter_page, paths.filter_record]
+    outputs += [paths.broken] if paths.broken.exists() else []
+    return Work(begun, outputs, to_record(report))
+
+
+def _tokenizer_file(recipe: Recipe) -> Path | None:
+    """What counts tokens as the student will; loading it needs no torch."""
+    if isinstance(recipe.student, LocalStudent):
+        folder = recipe.student.path
+    else:
+        folder = Path(__file__).parents[1] / "students" / "embedded"
+    path = folder / "tokenizer.json"
+    return path if path.is_file() else None
 
 
 def _train(job: Job) -> Work:
@@ -169,7 +196,7 @@ def _train(job: Job) -> Work:
     paths = job.run.paths
     begun = job.run.stage(
         "train",
-        inputs=[paths.train_prompts, paths.kept],
+        inputs=[paths.train_prompts, paths.train],
         settings={"base": folder_fingerprint(_base_folder(job.recipe))},
     )
     _write_examples(job, STUDENT)
@@ -258,9 +285,9 @@ def _base_folder(recipe: Recipe) -> Path:
 
 
 def _write_examples(job: Job, variant: Variant) -> None:
-    from distill.record_files import read_records, write_records
+    from distill.filter_tables import read_examples
+    from distill.record_files import write_records
     from distill.traces import read_traces
-    from distill.types import JudgedTrace
     from engine.folder import load_tokenizer
 
     paths = job.run.paths
@@ -269,7 +296,7 @@ def _write_examples(job: Job, variant: Variant) -> None:
     blended = blend(
         variant,
         prompts,
-        read_records(paths.kept, JudgedTrace),
+        read_examples(paths.train),
         read_traces(paths.traces, prompts),
         seed=job.recipe.seed,
         count_tokens=lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),

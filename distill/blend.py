@@ -1,24 +1,24 @@
-"""Stage: turn kept traces into examples, for the student and for the controls beside it.
+"""Stage: what the student is trained on, and the controls beside it.
 
 Three variants of one training set, over the same prompts, so that only the traces differ:
 
-- ``student``: kept traces, whole; of each prompt all, or ``per_prompt`` that the seed chooses.
-- ``answers_only``: the same traces with their reasoning taken away.
+- ``student``: what the filter chose and mixed in, as it stands in ``train.parquet``.
+- ``answers_only``: the same with the reasoning taken away.
 - ``unfiltered``: as many traces of the same prompts, drawn by the seed from all that the teacher
   finished, right or wrong; then single traces are added or taken away until the tokens match
   those of ``student`` as closely as whole traces allow. Cut traces stay out: they have no end,
-  and a student must learn where to stop. Empty ones stay out: they teach nothing.
+  and a student must learn where to stop. Empty ones stay out: they teach nothing. What was mixed
+  in from elsewhere stays as it is.
 
 This module knows no files and no tokenizer: the caller counts tokens.
 """
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
-from distill.errors import DataError
 from distill.reasoning import join_reasoning
 from distill.rules import TokenCounter
 from distill.types import Example, JudgedTrace, Message, Prompt, Trace
@@ -33,8 +33,8 @@ class Blend:
 
     Attributes:
         variant: Which one.
-        examples: In the order of the prompts, then of the samples.
-        prompts: How many prompts they cover.
+        examples: In the order of the filter.
+        prompts: How many of the run's prompts they cover.
         tokens: Of prompts, reasoning and answers together, without the chat format's own.
     """
 
@@ -47,44 +47,43 @@ class Blend:
 def blend(
     variant: Variant,
     prompts: Sequence[Prompt],
-    kept: Iterable[JudgedTrace],
+    chosen: Iterable[Example],
     traces: Iterable[JudgedTrace],
     *,
     seed: int,
     count_tokens: TokenCounter,
-    per_prompt: int | None = None,
 ) -> Blend:
     """Make the examples of one variant.
 
     Args:
         variant: Which one.
         prompts: The prompts that were sampled.
-        kept: What the filter kept, the traces of a prompt next to each other.
-        traces: Everything that was sampled, in the same order; read only for ``unfiltered``.
+        chosen: What the filter chose and mixed in.
+        traces: Everything that was sampled, the traces of a prompt next to each other; read only
+            for ``unfiltered``.
         seed: The same seed gives the same examples.
         count_tokens: Tokens of a text, by the student's tokenizer.
-        per_prompt: Traces of one prompt at most; ``None`` takes all that were kept.
-
-    Raises:
-        DataError: If a trace belongs to no prompt.
     """
     by_id = {prompt.id: prompt for prompt in prompts}
-    maker = _ExampleMaker(by_id, count_tokens, keeps_reasoning=variant != "answers_only")
-    chosen = [trace for group in _groups(kept) for trace in _draw(group, per_prompt, seed, "kept")]
-    made = [maker.make(trace) for trace in chosen]
+    made = [_counted(example, by_id, count_tokens) for example in chosen]
+    if variant == "answers_only":
+        made = [_counted(_without_reasoning(one.example), by_id, count_tokens) for one in made]
     if variant == "unfiltered":
-        made = _match_unfiltered(made, traces, maker, seed)
+        own = [one for one in made if one.prompt_id]
+        maker = _Maker(by_id, count_tokens)
+        matched = _match_unfiltered(own, traces, maker, seed)
+        made = [one for one in made if not one.prompt_id] + matched
     return Blend(
         variant,
         examples=tuple(one.example for one in made),
-        prompts=len({one.prompt_id for one in made}),
+        prompts=len({one.prompt_id for one in made if one.prompt_id}),
         tokens=sum(one.tokens for one in made),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """An example, the prompt it belongs to and its tokens."""
+    """An example, the prompt it belongs to (empty if it is from elsewhere) and its tokens."""
 
     prompt_id: str
     example: Example
@@ -92,28 +91,33 @@ class _Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class _ExampleMaker:
-    """Turns traces into examples and counts their tokens."""
+class _Maker:
+    """Turns traces into counted examples."""
 
-    prompts: Mapping[str, Prompt]
+    prompts: dict[str, Prompt]
     count_tokens: TokenCounter
-    keeps_reasoning: bool
 
     def make(self, trace: Trace) -> _Counted:
-        prompt = self.prompts.get(trace.prompt_id)
-        if prompt is None:
-            raise DataError(
-                f"trace {trace.id} belongs to no prompt of this run",
-                hint="The prompts were changed after sampling; use a new run folder.",
-            )
-        reasoning = trace.completion.reasoning if self.keeps_reasoning else None
-        text = trace.completion.text
+        prompt, completion = self.prompts[trace.prompt_id], trace.completion
         messages = (
             Message("user", prompt.text),
-            Message("assistant", text, reasoning, is_trained=True),
+            Message("assistant", completion.text, completion.reasoning, is_trained=True),
         )
-        tokens = self.count_tokens(prompt.text) + self.count_tokens(join_reasoning(reasoning, text))
-        return _Counted(prompt.id, Example(trace.id, messages), tokens)
+        return _counted(Example(trace.id, messages), self.prompts, self.count_tokens)
+
+
+def _counted(example: Example, prompts: dict[str, Prompt], count_tokens: TokenCounter) -> _Counted:
+    owner = example.id.rpartition("#")[0]
+    tokens = sum(
+        count_tokens(join_reasoning(message.reasoning, message.content))
+        for message in example.messages
+    )
+    return _Counted(owner if owner in prompts else "", example, tokens)
+
+
+def _without_reasoning(example: Example) -> Example:
+    messages = tuple(replace(message, reasoning=None) for message in example.messages)
+    return replace(example, messages=messages)
 
 
 def _groups(judged: Iterable[JudgedTrace]) -> Iterator[list[Trace]]:
@@ -121,18 +125,16 @@ def _groups(judged: Iterable[JudgedTrace]) -> Iterator[list[Trace]]:
         yield [one.trace for one in group]
 
 
-def _draw(group: Sequence[Trace], count: int | None, seed: int, purpose: str) -> list[Trace]:
+def _draw(group: Sequence[Trace], count: int, seed: int) -> list[Trace]:
     """Up to ``count`` traces of one prompt, in their order; independent of all other prompts."""
-    if count is None or count >= len(group):
+    if count >= len(group):
         return list(group)
-    places = random.Random(f"{seed}/{purpose}/{group[0].prompt_id}").sample(
-        range(len(group)), count
-    )
-    return [group[place] for place in sorted(places)]
+    rng = random.Random(f"{seed}/unfiltered/{group[0].prompt_id}")
+    return [group[place] for place in sorted(rng.sample(range(len(group)), count))]
 
 
 def _match_unfiltered(
-    student: Sequence[_Counted], traces: Iterable[JudgedTrace], maker: _ExampleMaker, seed: int
+    student: Sequence[_Counted], traces: Iterable[JudgedTrace], maker: _Maker, seed: int
 ) -> list[_Counted]:
     """Traces drawn without the verifier, matched to the student's by prompt, count and tokens."""
     counts: dict[str, int] = {}
@@ -143,7 +145,7 @@ def _match_unfiltered(
     for group in _groups(traces):
         usable = [trace for trace in group if _is_usable(trace)]
         if usable and group[0].prompt_id in counts:
-            chosen = _draw(usable, counts[group[0].prompt_id], seed, "unfiltered")
+            chosen = _draw(usable, counts[group[0].prompt_id], seed)
             drawn += [maker.make(trace) for trace in usable]
             is_in += [trace in chosen for trace in usable]
     _match_tokens(drawn, is_in, sum(one.tokens for one in student), seed)

@@ -95,6 +95,9 @@ class FilterSection(Section):
     max_broken_share: float = Field(default=0.01, ge=0, le=1)
     """The stage stops when more than this share of the rows cannot be read."""
 
+    max_unknown_share: float = Field(default=1.0, ge=0, le=1)
+    """The stage stops when the verifier cannot judge more than this share of the traces."""
+
     @model_validator(mode="after")
     def _some_length_is_left(self) -> "FilterSection":
         most = self.max_reasoning_tokens

@@ -2,7 +2,7 @@
 
 recipe.json  manifest.json       what was asked, what was done
 prompts/train.jsonl traces.jsonl requests.jsonl            generate
-kept.jsonl  dropped.jsonl                                  filter
+traces.verdicts.parquet  train.parquet  filter.html  filter.json  broken.jsonl    filter
 examples/  student/  checkpoints/                          train
 prompts/eval.jsonl  controls/  eval/                       eval
 superseded/1/ ...                what `--restart-from` put aside
@@ -19,7 +19,10 @@ STAGES: Final[tuple[Stage, ...]] = ("generate", "filter", "train", "eval")
 # Files and folders that a stage makes, whether it is finished or not.
 MADE_BY: Final[Mapping[Stage, tuple[str, ...]]] = {
     "generate": ("prompts/train.jsonl", "traces.jsonl", "requests.jsonl"),
-    "filter": ("kept.jsonl", "dropped.jsonl"),
+    "filter": (
+        *("traces.verdicts.parquet", "train.parquet", "filter.html", "filter.json"),
+        *("broken.jsonl", ".filter"),
+    ),
     "train": ("examples", "student", "checkpoints"),
     "eval": ("prompts/eval.jsonl", "controls", "eval"),
 }
@@ -55,6 +58,7 @@ _WITHOUT_EFFECT: Final = frozenset(
         "generate.max_failed_share",
         "filter.max_dropped_share",
         "filter.max_broken_share",
+        "filter.max_unknown_share",
         "train.checkpoint_every_steps",
         "eval.max_failed_share",
     }
@@ -133,14 +137,34 @@ class RunLayout:
         return self.root / "requests.jsonl"
 
     @property
-    def kept(self) -> Path:
-        """Traces that the filter kept."""
-        return self.root / "kept.jsonl"
+    def verdicts(self) -> Path:
+        """What was found about each trace, and what became of it."""
+        return self.root / "traces.verdicts.parquet"
 
     @property
-    def dropped(self) -> Path:
-        """Traces that it dropped, each with its reason."""
-        return self.root / "dropped.jsonl"
+    def train(self) -> Path:
+        """What the student is trained on, as conversations."""
+        return self.root / "train.parquet"
+
+    @property
+    def filter_page(self) -> Path:
+        """The filter's figures with plots and examples, for a browser."""
+        return self.root / "filter.html"
+
+    @property
+    def filter_record(self) -> Path:
+        """The same for programs, with what it was made from."""
+        return self.root / "filter.json"
+
+    @property
+    def broken(self) -> Path:
+        """Rows of a trace file that could not be read; missing if there are none."""
+        return self.root / "broken.jsonl"
+
+    @property
+    def filter_work(self) -> Path:
+        """Parts that the filter has finished, gone when all are."""
+        return self.root / ".filter"
 
     def examples(self, variant: str) -> Path:
         """Examples that one variant of the student is trained on."""

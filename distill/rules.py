@@ -1,125 +1,222 @@
-"""The rules of the filter: reasons why a trace must not teach.
+"""The rules of the filter on one trace, in order, as a recipe wants them.
 
-A rule looks at the traces of one prompt that are still left and says for each why it must go, or
-``""``. Rules are pure and are asked in order, so every dropped trace has one first reason.
-
-This module knows no files and no models.
+Each measures and gives a ``Check``; which failed check drops a trace is decided in
+``distill.filter_group``. Rules are pure: they know no files and no models. The rules themselves and
+their defaults stand elsewhere (``distill.rule_table``); here are those about boxes, correctness
+and choice, which need a recipe or the other traces of a prompt.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from distill import rule_table
+from distill.checks import (
+    check_agreement,
+    check_code_syntax,
+    check_finished,
+    check_length,
+    label_code_in_reasoning,
+    label_long_paragraph,
+)
+from distill.decontam import BenchmarkIndex
 from distill.filter_sections import FilterSection
-from distill.types import FinishReason, JudgedTrace
-from distill.verify.form import structure_fault, unfinished_fault
+from distill.language import check_language
+from distill.repetition import check_loop, check_repetition
+from distill.rule_table import RuleInfo
+from distill.trace_files import Candidate
+from distill.types import Check, Completion
+from distill.verify.form import structure_fault
 
-Group = Sequence[JudgedTrace]
 TokenCounter = Callable[[str], int]
+
+BOXED: Final = RuleInfo(
+    "boxed",
+    1,
+    None,
+    "own choice: a student must learn one place for its answer",
+    "the answer part has exactly one box; asked where answers are verified",
+)
+CORRECT: Final = RuleInfo(
+    "correct",
+    1,
+    None,
+    "prefer: dropping all wrong traces drops the hard problems (OpenThoughts3, OpenCodeReasoning)",
+    "the verifier accepts it; with prefer, or no other whole trace of the prompt is right",
+)
+PASS_RATE: Final = RuleInfo(
+    "pass_rate",
+    1,
+    None,
+    "s1 and DED drop what is too easy; no limit unless the recipe sets one",
+    "share of the prompt's traces that are right lies in the band that the recipe sets",
+)
+LIMIT: Final = RuleInfo(
+    "limit",
+    1,
+    4,
+    "DED (arXiv 2508.09883): several traces far apart; more prompts beat more traces (AceReason)",
+    "among the traces of its prompt that are trained on",
+)
+SHARE: Final = RuleInfo(
+    "share",
+    1,
+    None,
+    "as DeepSeek-R1's 600k reasoning to 200k general examples",
+    "drawn by the seed so that sources have their shares of tokens",
+)
+CHOICES: Final = (PASS_RATE, LIMIT, SHARE)
+"""They drop good traces because others are wanted."""
+
+_BEFORE: Final = (rule_table.DUPLICATE, rule_table.NEAR_DUPLICATE)
+FAULTS: Final = tuple(
+    rule
+    for rule in (
+        rule_table.FINISHED,
+        BOXED,
+        *(rule for rule in rule_table.RULES if rule not in (rule_table.FINISHED, *_BEFORE)),
+        CORRECT,
+        *_BEFORE,
+    )
+    if not rule.is_label
+)
+"""They find fault, in this order."""
+LABELS: Final = tuple(rule for rule in rule_table.RULES if rule.is_label)
+ALL_RULES: Final = (*FAULTS, *CHOICES, *LABELS)
+FUNNEL: Final = tuple(rule.name for rule in (*FAULTS, *CHOICES))
+"""Names of all rules that can drop a trace, in order."""
+IS_CHOICE: Final = frozenset(rule.name for rule in CHOICES)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A reason to drop traces.
+    """One rule that is asked about every trace.
 
     Attributes:
-        name: Names the rule in the funnel and on dropped traces.
-        reasons: For the traces of one prompt: why each must go, ``""`` to keep it.
-        is_choice: Whether it drops good traces, because others like them are kept.
+        name: Its name.
+        check: What it finds.
     """
 
     name: str
-    reasons: Callable[[Group], Sequence[str]]
-    is_choice: bool = False
+    check: Callable[[Candidate], Check]
 
 
-def rules_of(
-    section: FilterSection, count_tokens: TokenCounter | None = None, per_prompt: int = 4
+def trace_rules(
+    section: FilterSection,
+    *,
+    needs_box: bool,
+    count_tokens: TokenCounter | None = None,
+    benchmarks: BenchmarkIndex | None = None,
 ) -> tuple[Rule, ...]:
-    """The rules that a recipe asks for, in order.
+    """The rules that look at one trace alone, in order; labels come last.
 
     Args:
         section: The recipe's section.
-        count_tokens: Tokens of a text by the student's tokenizer; without it, the length of
+        needs_box: Whether an answer without exactly one box is a fault.
+        count_tokens: Tokens of a text by the student's tokenizer; without it the length of
             reasoning is what the teacher counted, and unknown lengths pass.
-        per_prompt: Traces of one prompt that are kept at most.
+        benchmarks: Questions that prompts must not hold.
     """
+    counter = count_tokens if _limits_length(section) else None
+    rules = [
+        Rule(
+            "finished",
+            lambda one: check_finished(
+                one.trace.completion, needs_reasoning=section.needs_reasoning
+            ),
+        ),
+        Rule("boxed", lambda one: _boxed(one.trace.completion, section)),
+        Rule("length", lambda one: _length(one.trace.completion, section, counter)),
+        Rule(
+            "language",
+            lambda one: check_language(
+                whole_text(one), one.prompt.text, threshold=section.language
+            ),
+        ),
+        Rule(
+            "repetition",
+            lambda one: check_repetition(whole_text(one), threshold=section.repetition),
+        ),
+        Rule("loop", lambda one: check_loop(whole_text(one), threshold=section.loop)),
+        Rule("agreement", lambda one: check_agreement(one.trace.completion)),
+        Rule(
+            "code_syntax",
+            lambda one: check_code_syntax(one.trace.completion, threshold=section.code_syntax),
+        ),
+        Rule("long_paragraph", lambda one: label_long_paragraph(one.trace.completion)),
+        Rule("code_in_reasoning", lambda one: label_code_in_reasoning(one.trace.completion)),
+    ]
+    if benchmarks is not None:
+        found = _Remembered(benchmarks)
+        rules.insert(-len(LABELS), Rule("contamination", lambda one: found(one.prompt.text)))
+    off = {*section.off, *(() if needs_box and section.needs_box else ("boxed",))}
+    return tuple(rule for rule in rules if rule.name not in off)
 
-    def structure(judged: JudgedTrace) -> str:
-        return structure_fault(
-            judged.trace.completion,
-            needs_reasoning=section.needs_reasoning,
-            needs_box=section.needs_box,
-        )
 
-    def length(judged: JudgedTrace) -> str:
-        tokens = _reasoning_tokens(judged, count_tokens)
-        least, most = section.min_reasoning_tokens, section.max_reasoning_tokens
-        if tokens is None:
-            return ""
-        if tokens < least:
-            return f"{tokens} reasoning tokens, fewer than {least}"
-        if most is not None and tokens > most:
-            return f"{tokens} reasoning tokens, more than {most}"
-        return ""
+def whole_text(candidate: Candidate) -> str:
+    """Reasoning and answer."""
+    completion = candidate.trace.completion
+    if completion.reasoning is None:
+        return completion.text
+    return f"{completion.reasoning}\n\n{completion.text}"
 
-    correct = {"only": _each(_wrong), "prefer": _prefer_right, "label": _each(lambda judged: "")}
-    return (
-        Rule("failed", _each(lambda judged: _unfinished(judged, "error"))),
-        Rule("truncated", _each(lambda judged: _unfinished(judged, "length"))),
-        Rule("malformed", _each(structure)),
-        Rule("wrong", correct[section.correct]),
-        Rule("duplicate", _duplicates, is_choice=True),
-        Rule("length", _each(length)),
-        Rule("limit", lambda group: _over_limit(group, per_prompt), is_choice=True),
+
+def compared_text(completion: Completion) -> str:
+    """What duplicates are told by: the reasoning, or the answer if there is none."""
+    return completion.text if completion.reasoning is None else completion.reasoning
+
+
+def dropping_rules(section: FilterSection, asked: Sequence[str]) -> frozenset[str]:
+    """Names of the rules whose failed checks drop a trace."""
+    faults = {*asked, "correct", "duplicate", "near_duplicate"} - {rule.name for rule in LABELS}
+    return frozenset(faults - {*section.off, *section.label_only}) | IS_CHOICE
+
+
+class _Remembered:
+    """The finding on the last prompt, for its traces come in a row."""
+
+    def __init__(self, benchmarks: BenchmarkIndex) -> None:
+        self._benchmarks = benchmarks
+        self._last: tuple[str, Check] | None = None
+
+    def __call__(self, text: str) -> Check:
+        if self._last is None or self._last[0] != text:
+            self._last = text, self._benchmarks.check(text)
+        return self._last[1]
+
+
+def _limits_length(section: FilterSection) -> bool:
+    return section.min_reasoning_tokens > 0 or section.max_reasoning_tokens is not None
+
+
+def _length(
+    completion: Completion, section: FilterSection, count_tokens: TokenCounter | None
+) -> Check:
+    """The teacher's count stands in where the student's tokenizer is not known."""
+    tokens = completion.usage.reasoning_tokens
+    if count_tokens is None and (not tokens or not _limits_length(section)):
+        rule, known = rule_table.LENGTH, tokens or None
+        return Check(rule.name, rule.version, known, section.max_reasoning_tokens, ok=True)
+    return check_length(
+        completion,
+        count_tokens or (lambda text: tokens),
+        least=section.min_reasoning_tokens,
+        most=section.max_reasoning_tokens,
     )
 
 
-def _each(reason: Callable[[JudgedTrace], str]) -> Callable[[Group], Sequence[str]]:
-    """A rule that looks at one trace at a time."""
-    return lambda group: [reason(judged) for judged in group]
-
-
-def _unfinished(judged: JudgedTrace, finish: FinishReason) -> str:
-    completion = judged.trace.completion
-    return unfinished_fault(completion) if completion.finish == finish else ""
-
-
-def _wrong(judged: JudgedTrace) -> str:
-    if judged.verdict.is_accepted:
-        return ""
-    return judged.verdict.reason or "not accepted by the verifier"
-
-
-def _prefer_right(group: Group) -> Sequence[str]:
-    """Wrong traces go only where the prompt has a right one: hard prompts stay."""
-    has_right = any(judged.verdict.is_accepted for judged in group)
-    return [_wrong(judged) if has_right else "" for judged in group]
-
-
-def _reasoning_tokens(judged: JudgedTrace, count_tokens: TokenCounter | None) -> int | None:
-    completion = judged.trace.completion
-    if not completion.reasoning:
-        return 0
-    if count_tokens is not None:
-        return count_tokens(completion.reasoning)
-    return completion.usage.reasoning_tokens or None
-
-
-def _duplicates(group: Group) -> Sequence[str]:
-    """All but the first of the traces whose reasoning is the same but for white space."""
-    first: dict[str, str] = {}
-    reasons = []
-    for judged in group:
-        completion = judged.trace.completion
-        text = completion.text if completion.reasoning is None else completion.reasoning
-        earlier = first.setdefault(" ".join(text.split()), judged.trace.id)
-        reasons.append("" if earlier == judged.trace.id else f"same reasoning as {earlier}")
-    return reasons
-
-
-def _over_limit(group: Group, limit: int) -> Sequence[str]:
-    """All but the first ``limit`` samples: samples of one prompt are alike, so the first do."""
-    return [
-        "" if place < limit else f"the prompt has {limit} kept traces already"
-        for place in range(len(group))
-    ]
+def _boxed(completion: Completion, section: FilterSection) -> Check:
+    """Other faults of structure are those of ``finished``."""
+    fault = ""
+    if completion.finish == "stop":
+        without = structure_fault(
+            completion, needs_reasoning=section.needs_reasoning, needs_box=False
+        )
+        fault = (
+            ""
+            if without
+            else structure_fault(
+                completion, needs_reasoning=section.needs_reasoning, needs_box=True
+            )
+        )
+    return Check(BOXED.name, BOXED.version, None, None, ok=not fault, reason=fault)

@@ -39,11 +39,11 @@ def test_a_file_that_was_changed_afterwards_is_noticed(
     invoke: Invoke, finished_run: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(finished_run / "runs", tmp_path / "runs")
-    with (tmp_path / "runs/tiny/kept.jsonl").open("a") as file:
+    with (tmp_path / "runs/tiny/train.parquet").open("a") as file:
         file.write("\n")
     shown = invoke("run", "runs/tiny")
     assert shown.code == 4
-    assert "changed since stage 'filter' made it: kept.jsonl" in shown.err
+    assert "changed since stage 'filter' made it: train.parquet" in shown.err
 
 
 def test_a_folder_that_is_no_run_is_an_error(invoke: Invoke, tmp_path: Path) -> None:

@@ -1,13 +1,22 @@
 """The variants differ in their traces and in nothing else."""
 
 import random
-from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
 
 import pytest
 
 from distill.blend import VARIANTS, Blend, Variant, blend
-from distill.errors import DataError
-from distill.types import Completion, FinishReason, JudgedTrace, Message, Prompt, Trace, Verdict
+from distill.types import (
+    Completion,
+    Example,
+    FinishReason,
+    JudgedTrace,
+    Message,
+    Prompt,
+    Trace,
+    Verdict,
+)
 
 PROMPTS = [Prompt(f"p{rank}", f"question {rank}", answer="1") for rank in range(30)]
 
@@ -47,13 +56,27 @@ TRACES = _sampled()
 KEPT = [judged for judged in TRACES if _is_kept(judged)]
 
 
-def _blend(variant: Variant, *, per_prompt: int | None = 2, seed: int = 7) -> Blend:
+def _example(judged: JudgedTrace) -> Example:
+    """As it stands in ``train.parquet``."""
+    completion = judged.trace.completion
+    question = f"question {judged.trace.prompt_id.removeprefix('p')}"
+    answer = Message("assistant", completion.text, completion.reasoning, is_trained=True)
+    return Example(judged.trace.id, (Message("user", question), answer))
+
+
+CHOSEN = [
+    _example(judged)
+    for _, group in groupby(KEPT, key=lambda one: one.trace.prompt_id)
+    for judged in list(group)[:2]
+]
+
+
+def _blend(variant: Variant, *, seed: int = 7, chosen: Sequence[Example] = CHOSEN) -> Blend:
     return blend(
         variant,
         PROMPTS,
-        KEPT,
+        chosen,
         TRACES,
-        per_prompt=per_prompt,
         seed=seed,
         count_tokens=lambda text: len(text.split()),
     )
@@ -63,30 +86,27 @@ def _prompt_ids(made: Blend) -> list[str]:
     return [example.id.partition("#")[0] for example in made.examples]
 
 
-def test_an_example_trains_the_assistant_turn_and_nothing_else() -> None:
-    made = blend(
-        "student",
-        [Prompt("p", "What is 1?")],
-        [_trace("p", 3, 2)],
-        (),
-        per_prompt=1,
-        seed=0,
-        count_tokens=len,
-    )
-    (example,) = made.examples
-    assert example.id == "p#3"
-    assert example.messages == (
-        Message("user", "What is 1?"),
-        Message("assistant", r"\boxed{1}", "w3 w3", is_trained=True),
-    )
-    assert made.tokens == len("What is 1?") + len("<think>\nw3 w3\n</think>\n\n\\boxed{1}")
+def test_what_was_chosen_is_trained_on_as_it_stands() -> None:
+    made = _blend("student")
+    assert list(made.examples) == CHOSEN
+    assert made.prompts == len(set(_prompt_ids(made)))
+    one = blend("student", [Prompt("p", "?")], CHOSEN[:1], (), seed=0, count_tokens=len)
+    reasoning = CHOSEN[0].messages[1].reasoning
+    text = f"<think>\n{reasoning}\n</think>\n\n{CHOSEN[0].messages[1].content}"
+    assert one.tokens == len(CHOSEN[0].messages[0].content) + len(text)
 
 
-def test_no_prompt_gives_more_traces_than_asked_and_none_is_lost() -> None:
-    available = Counter(judged.trace.prompt_id for judged in KEPT)
-    for per_prompt in (1, 2, 9, None):
-        chosen = Counter(_prompt_ids(_blend("student", per_prompt=per_prompt)))
-        assert chosen == {name: min(count, per_prompt or 9) for name, count in available.items()}
+def test_examples_from_elsewhere_stay_in_the_controls() -> None:
+    turns = (Message("user", "Hello"), Message("assistant", "Hi", is_trained=True))
+    general = Example("general/1", turns)
+    for variant in VARIANTS:
+        made = _blend(variant, chosen=[*CHOSEN, general])
+        assert [one for one in made.examples if one.id == "general/1"] == [general]
+        assert made.prompts == _blend(variant).prompts
+
+
+def _prompt_ids(made: Blend) -> list[str]:
+    return [example.id.partition("#")[0] for example in made.examples]
 
 
 def test_answers_only_has_the_same_examples_without_reasoning() -> None:
@@ -123,10 +143,9 @@ def test_unfiltered_holds_wrong_traces_at_their_rate_and_no_cut_ones() -> None:
 
 
 def test_unfiltered_takes_whole_right_traces_when_all_are_right() -> None:
-    made = blend(
-        "unfiltered", PROMPTS, KEPT, KEPT, per_prompt=9, seed=0, count_tokens=lambda text: 1
-    )
-    assert [e.id for e in made.examples] == [judged.trace.id for judged in KEPT]
+    chosen = [_example(judged) for judged in KEPT]
+    made = blend("unfiltered", PROMPTS, chosen, KEPT, seed=0, count_tokens=lambda text: 1)
+    assert list(made.examples) == chosen
 
 
 def test_an_empty_completion_teaches_nothing_and_stays_out() -> None:
@@ -134,19 +153,17 @@ def test_an_empty_completion_teaches_nothing_and_stays_out() -> None:
     made = blend(
         "unfiltered",
         PROMPTS,
-        [_trace("p0", 0)],
+        [_example(_trace("p0", 0))],
         [_trace("p0", 0), empty],
-        per_prompt=2,
         seed=0,
         count_tokens=len,
     )
     assert [e.id for e in made.examples] == ["p0#0"]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_the_seed_decides_and_nothing_else(variant: Variant) -> None:
-    assert _blend(variant) == _blend(variant)
-    assert _blend(variant).examples != _blend(variant, seed=8).examples
+def test_the_seed_decides_and_nothing_else() -> None:
+    assert _blend("unfiltered") == _blend("unfiltered")
+    assert _blend("unfiltered").examples != _blend("unfiltered", seed=8).examples
 
 
 def test_examples_come_in_the_order_of_prompts_and_samples() -> None:
@@ -154,15 +171,3 @@ def test_examples_come_in_the_order_of_prompts_and_samples() -> None:
     for variant in VARIANTS:
         places = [order[example.id] for example in _blend(variant).examples]
         assert places == sorted(places)
-
-
-def test_one_prompts_choice_does_not_depend_on_other_prompts() -> None:
-    alone = [judged for judged in KEPT if judged.trace.prompt_id == "p3"]
-    made = blend("student", PROMPTS, alone, (), per_prompt=1, seed=7, count_tokens=len)
-    of_all = _blend("student", per_prompt=1)
-    assert [e.id for e in made.examples] == [e.id for e in of_all.examples if "p3#" in e.id]
-
-
-def test_a_trace_without_its_prompt_is_refused() -> None:
-    with pytest.raises(DataError, match="p99#0 belongs to no prompt"):
-        blend("student", PROMPTS, [_trace("p99", 0)], (), per_prompt=1, seed=0, count_tokens=len)

@@ -42,13 +42,13 @@ OTHER_EVALUATION = make_recipe(eval=EVAL)
 def do_stage(run: RunDir, name: Stage, text: str = "") -> None:
     """What a stage does, in small: read the last one's file, write its own, finish."""
     paths = run.paths
-    inputs = {"filter": [paths.traces], "train": [paths.kept], "eval": [paths.model("student")]}
+    inputs = {"filter": [paths.traces], "train": [paths.train], "eval": [paths.model("student")]}
     stage = run.stage(name, inputs=inputs.get(name, []), settings={"rule": "answer/1"})
     if stage.is_finished:
         return
     outputs = {
         "generate": paths.traces,
-        "filter": paths.kept,
+        "filter": paths.train,
         "train": paths.model("student") / "weights.bin",
         "eval": paths.report,
     }
@@ -88,10 +88,10 @@ def test_a_new_run_folder_holds_recipe_and_manifest(tmp_path: Path) -> None:
 
 def test_a_finished_stage_is_found_finished_with_its_record(finished: Path) -> None:
     with RunDir.open(finished, RECIPE) as run:
-        stage = run.stage("train", inputs=[run.paths.kept], settings={"rule": "answer/1"})
+        stage = run.stage("train", inputs=[run.paths.train], settings={"rule": "answer/1"})
         assert stage.is_finished
         assert list(stage.record.outputs) == ["student/weights.bin"]
-        assert list(stage.record.inputs) == ["kept.jsonl"]
+        assert list(stage.record.inputs) == ["train.parquet"]
         assert stage.record.summary == {"traces": 3}
         assert stage.record.seconds == 1.235
 
@@ -176,10 +176,10 @@ def test_a_missing_output_is_made_again(finished: Path) -> None:
 
 
 def test_a_changed_output_is_refused_by_its_stage_and_by_the_next(finished: Path) -> None:
-    (finished / "kept.jsonl").write_text("edited")
+    (finished / "train.parquet").write_text("edited")
     with RunDir.open(finished, RECIPE) as run:
         for name in ("filter", "train"):
-            with pytest.raises(RunDirError, match=r"since stage 'filter' made it: kept") as found:
+            with pytest.raises(RunDirError, match=r"since stage 'filter' made it: train") as found:
                 do_stage(run, name)
             assert "--restart-from filter" in found.value.hint
 
@@ -187,8 +187,8 @@ def test_a_changed_output_is_refused_by_its_stage_and_by_the_next(finished: Path
 def test_only_what_a_stage_makes_can_be_its_output(tmp_path: Path) -> None:
     with RunDir.open(tmp_path / "run", RECIPE) as run:
         stage = run.stage("generate")
-        run.paths.kept.write_text("")
-        for output in (run.paths.kept, run.paths.traces, tmp_path / "x"):
+        run.paths.train.write_text("")
+        for output in (run.paths.train, run.paths.traces, tmp_path / "x"):
             with pytest.raises(
                 ValueError, match=r"not what stage generate makes|not in the subpath"
             ):
