@@ -10,8 +10,7 @@ from itertools import product
 
 from distill.verify.expression import DEGREE, ParseError, parse_expression
 from distill.verify.finding import DIFFERENT, SAME, UNDECIDED, Finding
-from distill.verify.numeric import compare_expressions, compare_relations
-from distill.verify.readings import (
+from distill.verify.kinds import (
     Expression,
     Infinity,
     Interval,
@@ -24,6 +23,7 @@ from distill.verify.readings import (
     Series,
     Words,
 )
+from distill.verify.numeric import compare_expressions, compare_relations
 from distill.verify.units import PERCENT
 
 _MOST_UNORDERED = 40

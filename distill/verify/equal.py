@@ -12,9 +12,7 @@ from typing import Literal
 from distill.verify import algebra
 from distill.verify.compare import compare
 from distill.verify.finding import Finding
-from distill.verify.plain import is_balanced, plain
-from distill.verify.readings import (
-    LARGEST_DIGITS,
+from distill.verify.kinds import (
     Infinity,
     Interval,
     Named,
@@ -24,9 +22,9 @@ from distill.verify.readings import (
     Readings,
     Series,
     Words,
-    number,
-    read,
 )
+from distill.verify.plain import is_balanced, plain
+from distill.verify.readings import LARGEST_DIGITS, LONGEST_REMEMBERED, number, read
 from distill.verify.units import Unit
 
 _LONGEST_FOR_ALGEBRA = 600
@@ -34,7 +32,11 @@ _MOST_REMEMBERED = 1 << 16
 _LONG_GROUPED = re.compile(r"[+-]?\d{1,3}([, ])\d{3}(?:\1\d{3})*(?:\.\d*)?", re.ASCII)
 _LONG_DECIMAL = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 
-_plain = lru_cache(maxsize=8192)(plain)
+_plain_again = lru_cache(maxsize=8192)(plain)
+
+
+def _plain(text: str) -> str:
+    return _plain_again(text) if len(text) <= LONGEST_REMEMBERED else plain(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ def compare_answers(gold: str, answer: str) -> Equality:
     if not is_balanced(gold):
         return Equality(None, "text", note="the gold answer cannot be read")
     finding, by = _remembered(*sorted((left, right)))
+    if finding.is_same is False and _is_garbled(left):
+        return Equality(None, by, note="the gold answer cannot be read")
     if finding.note.endswith(_UNREAD):
         return _unread(finding.note.removesuffix(_UNREAD), left, right)
     return Equality(finding.is_same, by, finding.missing, finding.note)
@@ -84,10 +88,12 @@ def answer_key(text: str) -> str:
     return _key(_plain(text))
 
 
-@lru_cache(maxsize=8192)
 def _key(text: str) -> str:
-    if len(text) > LARGEST_DIGITS:
-        return _long_key(text)
+    return _long_key(text) if len(text) > LARGEST_DIGITS else _short_key(text)
+
+
+@lru_cache(maxsize=8192)
+def _short_key(text: str) -> str:
     return _readings_key(read(text), text)
 
 
@@ -139,6 +145,8 @@ _memo_lock = threading.Lock()
 
 
 def _remembered(left: str, right: str) -> tuple[Finding, Literal["value", "algebra"]]:
+    if len(left) + len(right) > 2 * LONGEST_REMEMBERED:
+        return _compare(left, right)
     known = _memo.get((left, right))
     if known is None:
         known = _compare(left, right)
@@ -182,6 +190,12 @@ def _unread(side: str, gold: str, answer: str) -> Equality:
     if is_gold_unread or (side == answer and gold == answer):
         return Equality(None, "algebra", note="the gold answer cannot be read")
     return Equality(False, "algebra")
+
+
+def _is_garbled(text: str) -> bool:
+    """Whether a text is digits and signs that make no sense, such as ``1 4`` or ``3 +``."""
+    is_word = all(isinstance(one, Words) and not one.is_maths for one in read(text))
+    return is_word and not any(char.isalpha() for char in text) and len(text) <= LARGEST_DIGITS
 
 
 def _is_open(text: str) -> bool:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from distill.reasoning import THINK_CLOSE, THINK_OPEN
 from distill.verify.boxes import find_boxes
+from distill.verify.kinds import Words
 from distill.verify.phrases import find_phrase, sentence
 from distill.verify.plain import plain
-from distill.verify.readings import Words, read
+from distill.verify.readings import read
 
 _SEARCHED = 20_000
 _LONGEST_BARE = 200

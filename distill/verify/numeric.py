@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from distill.verify.expression import Tree, symbols
 from distill.verify.finding import DIFFERENT, SAME, TOO_LARGE, UNDECIDED, Finding
+from distill.verify.kinds import Expression, Number, Relation
 from distill.verify.magnitude import (
     HIGH_DIGITS,
     LOW_DIGITS,
@@ -20,7 +21,6 @@ from distill.verify.magnitude import (
     compare_values,
     is_next_to_nothing,
 )
-from distill.verify.readings import Expression, Number, Relation
 
 ENOUGH_DIGITS = 6
 """A decimal with so many significant digits stands for what it is the rounding of."""

@@ -6,12 +6,23 @@ interval, ``1,22`` a list and, in half of Europe, a number. ``distill.verify.com
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Literal, TypeAlias
 
 from distill.verify.expression import ParseError, Tree, parse_expression
+from distill.verify.kinds import (
+    Expression,
+    Infinity,
+    Interval,
+    Named,
+    Number,
+    Quantity,
+    Reading,
+    Readings,
+    Relation,
+    Series,
+    Words,
+)
 from distill.verify.plain import LONGEST
 from distill.verify.splitting import (
     enclosure,
@@ -20,92 +31,14 @@ from distill.verify.splitting import (
     split_items,
     split_relation,
 )
-from distill.verify.units import Unit, read_unit
+from distill.verify.units import read_unit
 
 LARGEST_DIGITS = 400
 """Longer numbers are compared as text: ``int`` takes quadratic time, then refuses."""
+LONGEST_REMEMBERED = 500
+"""What is longer is not kept in memory: a thousand such answers would fill it."""
 _DEEPEST = 6
 _MOST_ITEMS = 400
-
-SeriesKind: TypeAlias = Literal["list", "set", "tuple", "bracket", "matrix", "ratio"]
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A fraction; ``places`` counts the decimals if it was written with a point."""
-
-    value: Fraction
-    places: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """A number or expression with a unit."""
-
-    amount: "Readings"
-    unit: Unit
-
-
-@dataclass(frozen=True, slots=True)
-class Expression:
-    """A tree that is no plain number."""
-
-    tree: Tree
-
-
-@dataclass(frozen=True, slots=True)
-class Infinity:
-    """A bound that is none."""
-
-    sign: int
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """Several answers; a bare ``list`` may be taken in order or not."""
-
-    kind: SeriesKind
-    items: tuple["Readings", ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """From ``low`` to ``high``."""
-
-    low: "Readings"
-    high: "Readings"
-    is_low_closed: bool
-    is_high_closed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """``x = 5`` or ``x in [0, 1)``."""
-
-    name: str
-    value: "Readings"
-
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """``left - right`` held against zero by ``=``, ``<``, ``<=`` or ``!=``."""
-
-    sign: str
-    difference: Tree
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """Text; ``is_maths`` if only computer algebra could make more of it."""
-
-    text: str
-    is_maths: bool
-
-
-Reading: TypeAlias = (
-    Number | Quantity | Expression | Infinity | Series | Interval | Named | Relation | Words
-)
-Readings: TypeAlias = tuple[Reading, ...]
 
 _NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
 _DECIMAL = re.compile(rf"([+-]?)({_NUMBER})", re.ASCII)
@@ -125,7 +58,7 @@ _COUNTED = re.compile(
     r"(?P<before>\\\$|[€£¥₩₽₹])?(?P<number>[+-]?[\d.][\d.,' /]*(?<=\d))(?P<space> ?)"
     r"(?P<behind>\\\$|[%€£¥₩₽₹¢°]|[^\W\d_]{2}[^\W\d_ ]*|[^\W\d_](?:\^\{?[23]\}?)?|)"
 )
-_MATHS = re.compile(r"\\[A-Za-z]|[\d+*/^=<>|_]")
+_MATHS = re.compile(r"\\[A-Za-z]|[\^|_]|[A-Za-z0-9)]\(|[<>]")  # plain arithmetic is read here
 _PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])")
 _INFINITE = {r"\infty": 1, r"+\infty": 1, r"-\infty": -1, "oo": 1, "-oo": -1}
 _MEMBER = re.compile(r"(.+?)\\in(?![A-Za-z])(.+)", re.DOTALL)
@@ -140,7 +73,6 @@ _NAMED = re.compile(
 _LONGEST_NAME = 60
 
 
-@lru_cache(maxsize=8192)
 def read(text: str) -> Readings:
     r"""Every reading of a plain text, the likeliest first.
 
@@ -150,10 +82,17 @@ def read(text: str) -> Readings:
         >>> [type(reading).__name__ for reading in read("(0;1)")]
         ['Series', 'Interval']
     """
+    return _read_again(text) if len(text) <= LONGEST_REMEMBERED else _read_once(text)
+
+
+def _read_once(text: str) -> Readings:
     try:
         return _read(text, 0)
     except RecursionError:  # depth is bounded below it; a caller may be deep itself
         return (Words(text, is_maths=True),)
+
+
+_read_again = lru_cache(maxsize=8192)(_read_once)
 
 
 def number(text: str) -> Number | None:

@@ -3,6 +3,7 @@
 import random
 import time
 import tomllib
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -283,3 +284,32 @@ def test_answers_meant_to_hang_are_judged_at_once(text: str) -> None:
     _verify(rf"\boxed{{{text}}}")
     _verify(r"\boxed{" + text)
     assert time.process_time() - start < 1.2
+
+
+@pytest.mark.parametrize("text", ["1 4", "3 +", "= 3", "12 x 5 pens =", "14 14", "((", "14?", "so"])
+def test_a_garbled_answer_is_wrong_without_computer_algebra(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(left: str, right: str) -> str:
+        raise AssertionError(f"asked for {left!r} and {right!r}")
+
+    monkeypatch.setattr("distill.verify.algebra.ask", refuse)
+    assert _verify(rf"\boxed{{{text}}}", "77")[0] is False
+
+
+def test_a_garbled_gold_answer_is_unknown() -> None:
+    for gold in ("1 4", "3 +", "(("):
+        assert _verify(r"\boxed{77}", gold)[0] is None
+
+
+def test_long_answers_are_not_kept_in_memory() -> None:
+    tracemalloc.start()
+    try:
+        _verify(rf"\boxed{{{'x' * 200_000}}}", "14")  # whatever is loaded once
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(50):
+            _verify(rf"\boxed{{{number}{'x' * 200_000}}}", "14")
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1_000_000

@@ -78,12 +78,11 @@ def test_threads_share_the_workers(pool: WorkerPool) -> None:
     assert len({reply.value[1] for reply in replies}) <= 2
 
 
-def test_a_closed_pool_starts_anew() -> None:
-    made = WorkerPool("distill.verify.algebra:load", seconds=1, workers=1)
-    assert made.ask("x+x", "2x").value == "same"
-    made.close()
-    assert made.ask("x", "y").value == "different"
-    made.close()
+def test_a_closed_pool_starts_anew(pool: WorkerPool) -> None:
+    first = pool.ask("a")
+    pool.close()
+    assert pool.ask("b").value[0] == "b"
+    assert pool.ask("b").value[1] != first.value[1]
 
 
 def test_work_that_cannot_be_loaded_is_broken_with_its_reason() -> None:
@@ -177,7 +176,6 @@ def test_a_fork_while_another_thread_holds_the_pool_does_not_hang() -> None:
         "1000000!",
         "((1000000!)!)!",
         HANGING,
-        r"\int_0^1 x^{x^{x^{x}}} dx",
         "(" * 5000 + "1" + ")" * 5000,
         "{" * 5000 + "1" + "}" * 5000,
         r"\sqrt{" * 100 + "2" + "}" * 100,
