@@ -32,6 +32,17 @@ def spending_text(summary: Mapping[str, Any], wanted: int) -> str:
     return f"What it cost\n{columns(rows)}"
 
 
+def failures_text(summary: Mapping[str, Any]) -> str:
+    """Why samples of ``generate`` got no answer; empty if all did."""
+    failures = summary["outcome"]["failures"]
+    if not failures:
+        return ""
+    rows = [
+        (f"{one['count']:,} x", f"{one['reason']}  (such as {one['example']})") for one in failures
+    ]
+    return f"Without an answer\n{columns(rows)}"
+
+
 def usage_text(usage: Usage) -> str:
     """Tokens by what they were for."""
     read = f"{usage.input_tokens:,} read, {usage.cached_tokens:,} of them cached"

@@ -45,6 +45,11 @@ def eval_report(summary: Summary) -> EvalReport:
     return from_record(EvalReport, dict(summary["report"]), _PLACE)
 
 
+def has_failures(stage: Stage, summary: Summary) -> bool:
+    """Whether samples of the teacher got no answer for good."""
+    return stage == "generate" and bool(summary["failed"])
+
+
 def mismatched(stage: Stage, summary: Summary) -> int:
     """Samples that a resumed try did not draw again as they were stored."""
     if stage == "generate":

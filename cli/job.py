@@ -7,6 +7,8 @@ from inspect import Parameter, Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import typer
+
 from cli.console import note, paint_note, say_json
 from cli.options import (
     AsJson,
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from distill.allowance import Limits
     from distill.manifest import RunManifest
     from distill.recipe import Recipe
+
+_SOME_FAILED = 11
 
 JobName = Literal["run"] | Stage
 JOBS: tuple[JobName, ...] = ("run", *STAGES)
@@ -194,6 +198,7 @@ def _show_plan(order: Order, *, as_json: bool) -> None:
 
 
 def _carry_out(order: Order, *, as_json: bool) -> None:
+    from cli.figures import has_failures
     from cli.outcome import note_intent, note_outcome, outcome_json, say_outcome
     from cli.pipeline import refuse_unready, run_stage
     from cli.progress import show_progress
@@ -217,6 +222,8 @@ def _carry_out(order: Order, *, as_json: bool) -> None:
     else:
         note()
         say_outcome(folder, recipe, outcomes, manifest, order.command)
+    if any(has_failures(outcome.stage, outcome.summary) for outcome in outcomes):
+        raise typer.Exit(_SOME_FAILED)
 
 
 def _stored_manifest(folder: Path) -> "RunManifest | None":

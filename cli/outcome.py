@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cli.console import columns, duration, note, paint_note, say, shown_path
-from cli.costs import spending_text
+from cli.costs import failures_text, spending_text
 from cli.figures import (
     Summary,
     eval_text,
@@ -118,7 +118,13 @@ def next_commands(folder: Path, manifest: RunManifest, command: Commander) -> li
     stage = next_stage(manifest)
     if stage is not None:
         commands = [("all that is left", command("run"))]
-        return commands if stage == "generate" else [("the next stage", command(stage)), *commands]
+        if stage != "generate":
+            commands.insert(0, ("the next stage", command(stage)))
+        generated = manifest.stages.get("generate")
+        if generated is not None and generated.summary.get("failed"):
+            again = f"{command('generate')} --run-dir NEW --reuse {folder}"
+            commands.append(("ask again for those without an answer", again))
+        return commands
     commands = [
         ("talk to the student", f"distill chat {folder / 'student'}"),
         ("see these figures again", f"distill status {folder}"),
@@ -155,7 +161,8 @@ def plan_json(
 
 def _result_text(stage: Stage, summary: Summary, recipe: Recipe) -> str:
     if stage == "generate":
-        return spending_text(summary, recipe.select.per_prompt)
+        parts = [failures_text(summary), spending_text(summary, recipe.select.per_prompt)]
+        return "\n\n".join(filter(None, parts))
     if stage == "filter":
         return f"What became of the traces\n{indent(funnel_text(summary), '  ')}"
     if stage == "eval":

@@ -157,7 +157,7 @@ def _filter(job: Job) -> Work:
         recipe.filter,
         recipe.select,
         recipe.seed,
-        _tokenizer_file(recipe),
+        tokenizer_file(recipe),
         source=recipe.name,
     )
     elsewhere = [*recipe.filter.benchmarks, *(one.path for one in recipe.blend.sources)]
@@ -180,7 +180,7 @@ def _filter(job: Job) -> Work:
     return Work(begun, outputs, to_record(report))
 
 
-def _tokenizer_file(recipe: Recipe) -> Path | None:
+def tokenizer_file(recipe: Recipe) -> Path | None:
     """What counts tokens as the student will; loading it needs no torch."""
     if isinstance(recipe.student, LocalStudent):
         folder = recipe.student.path

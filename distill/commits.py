@@ -1,8 +1,8 @@
 """``GroupCommits``: records are written and synced in the background, many at a time.
 
-A sync takes milliseconds whatever it syncs. While one is under way, more records gather, and the
-next sync takes them all: so the rate of answers does not depend on the disk's. Who appends learns
-later which records are safe, and counts them only then.
+A sync takes milliseconds whatever it syncs, so records gather for a moment and one sync takes them
+all: the rate of answers does not depend on the disk's. Who appends learns later which records are
+safe, and counts them only then; who has nothing else to do can ask for the sync at once.
 
 This module knows journals and threads, nothing of what a record means.
 """
@@ -16,6 +16,8 @@ from typing import Generic, TypeVar
 from distill.journal import Journal
 
 T = TypeVar("T")
+
+_GATHER_SECONDS = 0.02
 
 
 class GroupCommits(Generic[T]):
@@ -31,6 +33,8 @@ class GroupCommits(Generic[T]):
         self._waiting: deque[tuple[int, T]] = deque()
         self._failure: BaseException | None = None
         self._is_closing = False
+        self._is_urgent = False
+        self._is_resting = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._commit_all, name="journal", daemon=True)
         self._thread.start()
@@ -44,8 +48,10 @@ class GroupCommits(Generic[T]):
         """Take a record; its token comes back from `safe` or `wait` once it is on the disk."""
         self._journal.append(record)
         self._waiting.append((self._journal.appended_records, token))
-        with self._changed:
-            self._changed.notify_all()
+        if self._is_resting:
+            with self._changed:
+                self._is_urgent = self._is_urgent and not self._is_idle()
+                self._changed.notify_all()
 
     def safe(self) -> list[T]:
         """Tokens of the records that became safe since the last call, in order; never waits.
@@ -64,6 +70,8 @@ class GroupCommits(Generic[T]):
     def wait(self) -> list[T]:
         """The same once everything that was appended is safe."""
         with self._changed:
+            self._is_urgent = True
+            self._changed.notify_all()
             self._changed.wait_for(lambda: self._failure is not None or self._is_idle())
         return self.safe()
 
@@ -85,15 +93,21 @@ class GroupCommits(Generic[T]):
     ) -> None:
         self.close()
 
+    def _is_wanted_now(self) -> bool:
+        return self._is_closing or self._is_urgent
+
     def _is_idle(self) -> bool:
         return self._journal.safe_records == self._journal.appended_records
 
     def _commit_all(self) -> None:
         while True:
             with self._changed:
+                self._is_resting = True
                 self._changed.wait_for(lambda: self._is_closing or not self._is_idle())
+                self._is_resting = False
                 if self._is_idle():
                     return
+                self._changed.wait_for(self._is_wanted_now, timeout=_GATHER_SECONDS)
             try:
                 self._journal.commit()
             except BaseException as failure:  # noqa: BLE001 - raised again where it is waited for
@@ -102,4 +116,5 @@ class GroupCommits(Generic[T]):
                     self._changed.notify_all()
                 return
             with self._changed:
+                self._is_urgent = self._is_urgent and not self._is_idle()
                 self._changed.notify_all()

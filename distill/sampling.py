@@ -225,9 +225,7 @@ class _Run:
             ),
             verdict,
         )
-        sample = Sample.of(judged, self._find_fault)
-        if sample.is_failed:
-            self.tally.last_error = completion.error or "no reason given"
+        sample = Sample.of(judged, self._find_fault, may_be_asked_again=self._commits is None)
         if self._commits is None:
             self._journal.append(trace_line(judged))
             self._settle([(key, sample)])
@@ -313,6 +311,7 @@ class _Run:
             truncated=tally.truncated,
             malformed=tally.malformed,
             failed=tally.failed,
+            failures=tuple(sorted(tally.failures.values(), key=lambda one: -one.count)),
             output_tokens=tally.usage.output_tokens,
             usage=tally.usage,
             usd=tally.known_usd if self._completer.is_billed else None,
@@ -372,9 +371,10 @@ def _read_stored(
             continue
         place = f"{journal.path}:{line + 1}"
         judged = trace_from(record, place)
-        sample = Sample.of(judged, find_fault)
+        is_independent = completer.has_independent_rows
+        sample = Sample.of(judged, find_fault, may_be_asked_again=not is_independent)
         key = key_of(judged, ranks, place)
-        if not (sample.is_failed and completer.has_independent_rows):
+        if not (sample.is_failed and is_independent):
             stored[key] = sample
     return stored, journal.safe_records - 1
 

@@ -4,11 +4,30 @@ This module knows traces and verdicts, nothing of journals, completers or what i
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from distill.types import Completion, JudgedTrace, Prompt, Usage
 
 FaultFinder = Callable[[Completion], str]
+
+
+_LISTED_FAILURES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Samples that got no answer, for one reason.
+
+    Attributes:
+        reason: In the words of the server, or why it could not be reached.
+        count: How many.
+        example: Id of one such trace.
+    """
+
+    reason: str
+    count: int
+    example: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +42,23 @@ class Sample:
     usage: Usage
     usd: float | None
     unanswered: int
+    trace_id: str
+    """Of a failed one; empty for the others."""
+    error: str
     fingerprint: int
     """Hash of the completion, good within this process only."""
 
     @classmethod
-    def of(cls, judged: JudgedTrace, find_fault: FaultFinder) -> "Sample":
-        """Look at a trace; ``find_fault`` says what is wrong with the form of a finished one."""
+    def of(
+        cls, judged: JudgedTrace, find_fault: FaultFinder, *, may_be_asked_again: bool
+    ) -> "Sample":
+        """Look at a trace.
+
+        Args:
+            judged: The trace and its verdict.
+            find_fault: What is wrong with the form of a finished one.
+            may_be_asked_again: Whether a fingerprint is needed to compare it with.
+        """
         completion, receipt = judged.trace.completion, judged.trace.receipt
         return cls(
             is_accepted=judged.verdict.is_accepted is True,
@@ -39,7 +69,9 @@ class Sample:
             usage=completion.usage,
             usd=receipt.usd if receipt is not None else None,
             unanswered=receipt.unanswered if receipt is not None else 0,
-            fingerprint=hash(completion),
+            trace_id=judged.trace.id if completion.finish == "error" else "",
+            error=completion.error or "",
+            fingerprint=hash(completion) if may_be_asked_again else 0,
         )
 
 
@@ -73,7 +105,7 @@ class Tally:
     mismatched: int = 0
     first: int = 0
     first_accepted: int = 0
-    last_error: str = ""
+    failures: dict[str, Failure] = field(default_factory=dict)
 
     def add(self, sample: Sample, *, is_first: bool, is_resumed: bool) -> None:
         """Count a sample that is stored for good."""
@@ -84,7 +116,8 @@ class Tally:
         self.unknown += sample.is_unknown
         self.truncated += sample.is_truncated
         self.malformed += sample.is_malformed
-        self.failed += sample.is_failed
+        if sample.is_failed:
+            self._add_failure(sample)
         self.resumed += is_resumed
         self.unanswered += sample.unanswered
         self.usage += sample.usage
@@ -93,6 +126,19 @@ class Tally:
             self.unpriced += 1
         else:
             self.usd += sample.usd
+
+    @property
+    def last_error(self) -> str:
+        """One of the reasons for which samples failed."""
+        return next(reversed(self.failures), "")
+
+    def _add_failure(self, sample: Sample) -> None:
+        self.failed += 1
+        reason = sample.error or "no reason given"
+        if reason not in self.failures and len(self.failures) >= _LISTED_FAILURES:
+            reason = "other reasons"
+        known = self.failures.get(reason, Failure(reason, 0, sample.trace_id))
+        self.failures[reason] = replace(known, count=known.count + 1)
 
     @property
     def known_usd(self) -> float | None:
@@ -130,6 +176,7 @@ class SamplingOutcome:
         truncated: How many the token limit cut.
         malformed: How many ended by themselves but are not whole.
         failed: How many got no answer.
+        failures: Why, most frequent reasons first.
         output_tokens: Tokens of all samples.
         usage: Tokens read and written by all samples.
         usd: What all samples cost; ``None`` when the price of any is unknown.
@@ -150,6 +197,7 @@ class SamplingOutcome:
     truncated: int
     malformed: int
     failed: int
+    failures: tuple[Failure, ...]
     output_tokens: int
     usage: Usage
     usd: float | None

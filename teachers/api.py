@@ -40,7 +40,7 @@ PriceFinder = Callable[[Usage, float], float | None]
 """What an answer cost in USD: its tokens, and when it was complete in seconds since the epoch."""
 
 _LONGEST_NAP = 1.0
-_GATHER_SECONDS = 0.002
+_GATHER_SECONDS = 0.004
 
 
 class ApiTeacher:
@@ -253,6 +253,8 @@ class _Run:
         while room > 0 and self._top_up:
             self._send(self._top_up.popleft())
             room -= 1
+        # Calls that wait to be sent again count: a server that is gone must not drain the prompts.
+        room = min(room, self._connection.concurrency - len(self._tasks) - len(self._waiting))
         if room > 0:
             at_once = self._connection.choices_at_once
             for call in _grouped(source.take(room * at_once), at_once):
@@ -320,9 +322,11 @@ class _Run:
         for place, (request, completion) in enumerate(
             zip(call.requests, reply.completions, strict=False)
         ):
+            if self._connection.counts_one_choice and len(reply.completions) > 1:
+                completion = replace(completion, usage=Usage())  # noqa: PLW2901 - unknown then
             usage = completion.usage
             self._rate.answered(usage.input_tokens + usage.output_tokens, now)
-            usd = self._price(usage, at) if reply.has_usage else None
+            usd = self._price(usage, at) if usage.output_tokens else None
             broken = call.broken if place == 0 else 0
             receipt = Receipt(
                 at=_utc(int(at)),
@@ -354,7 +358,7 @@ class _Run:
         else:
             self._sent_again += 1
             if refusal.action == "wait":
-                self._window.refused(len(self._tasks) - 1, call.sent_at, refusal.seconds, now)
+                self._window.refused(call.sent_at, refusal.seconds, now)
             wait = backoff(max(call.failures, 1), refusal.seconds, self._rng)
             self._numbered += 1
             heapq.heappush(self._waiting, (now + wait, self._numbered, call))

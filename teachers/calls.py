@@ -154,7 +154,7 @@ async def send(
         async with session.post(connection.chat_url, data=body, allow_redirects=False) as response:
             if response.status != _OK:
                 refusal = _refusal(response, await response.read())
-                return Lost(refusal, may_be_billed=refusal.action == "retry")
+                return Lost(refusal)
             if response.content_type == "text/event-stream":
                 return await _read_stream(response, call, on_reasoning)
             return read_body(await response.read())

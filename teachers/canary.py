@@ -6,6 +6,7 @@ from typing import Final
 from distill.types import Completion
 
 _ANSWERS: Final = 3
+_CUT_ANSWERS: Final = 4
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class Canary:
     )
     _is_reassured: bool = False
     _silent: int = 0
+    _cut: int = 0
 
     @property
     def is_sure(self) -> bool:
@@ -51,3 +53,7 @@ class Canary:
         elif completion.finish == "stop":
             self._silent += 1
             self.has_failed |= self._silent >= _ANSWERS and not self.is_sure
+        elif completion.is_truncated:
+            self._cut += 1
+            if self._cut >= _CUT_ANSWERS:  # nothing can be told from such
+                self.reassure()

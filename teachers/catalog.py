@@ -63,6 +63,7 @@ class Endpoint:
         efforts: Its values; empty if any goes.
         samples_while_thinking: Whether temperature and top_p mean something to a thinking model.
         sends_seed: Whether a seed for each sample is understood.
+        counts_one_choice: Whether the usage of several choices is that of one of them only.
         asks_usage: Whether a stream must be asked for its usage.
         concurrency: Requests at once, where the model's entry says nothing.
         licence: What outputs may be used for, in a few words.
@@ -85,6 +86,7 @@ class Endpoint:
     efforts: tuple[str, ...] = ()
     samples_while_thinking: bool = True
     sends_seed: bool = False
+    counts_one_choice: bool = False
     asks_usage: bool = True
     concurrency: int = 64
     licence: str = ""

@@ -50,6 +50,7 @@ def connect(
         sends_seed=endpoint.sends_seed if section.send_seed is None else section.send_seed,
         streams=is_remote(base_url) if section.stream is None else section.stream,
         asks_usage=endpoint.asks_usage,
+        counts_one_choice=endpoint.counts_one_choice,
         choices_at_once=section.choices_per_call,
         concurrency=section.concurrency or model.concurrency or endpoint.concurrency,
         requests_per_minute=section.requests_per_minute or model.requests_per_minute,

@@ -20,6 +20,7 @@ class Connection:
         sends_seed: Whether each sample's seed is said.
         streams: Whether answers are streamed.
         asks_usage: Whether a stream must be asked for its usage.
+        counts_one_choice: Whether the usage of several choices is that of one of them only.
         choices_at_once: Samples of one prompt that one call asks for.
         concurrency: Requests under way, at most.
         requests_per_minute: Limit; ``None`` if there is none.
@@ -41,6 +42,7 @@ class Connection:
     sends_seed: bool = False
     streams: bool = True
     asks_usage: bool = True
+    counts_one_choice: bool = False
     choices_at_once: int = 1
     concurrency: int = 64
     requests_per_minute: int | None = None

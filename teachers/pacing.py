@@ -1,7 +1,8 @@
 """How many requests may be under way, learnt from what the server accepts.
 
-``Window`` grows while the server keeps up (doubling at first, then by one per round) and shrinks
-when it refuses, as TCP does (Jacobson 1988, additive increase and multiplicative decrease).
+``Window`` grows while the server keeps up (doubling at first, then by a tenth per round) and
+shrinks by how much it refuses, after TCP (Jacobson 1988). A server that refuses a few now and then,
+whatever the load, must not bring it down to nothing.
 ``Rate`` spreads requests and tokens over a minute where a limit is known.
 
 This module knows no sockets; times are seconds of any clock that the caller keeps to.
@@ -11,7 +12,10 @@ from collections import deque
 from dataclasses import dataclass, field
 
 _FIRST = 32
-_SHRINK = 0.85
+_TOLERATED = 0.05
+"""Share of refusals that is no sign of too many requests: some servers refuse now and then."""
+_MEMORY = 1 / 64
+_GROWTH = 0.1
 _MINUTE = 60.0
 
 
@@ -26,10 +30,11 @@ class Window:
 
     limit: int
     size: float = field(init=False)
+    _refused_share: float = field(init=False, default=0.0)
     _is_doubling: bool = field(init=False, default=True)
     _shrunk_at: float = field(init=False, default=float("-inf"))
     _paused_until: float = field(init=False, default=float("-inf"))
-    _refusals: int = field(init=False, default=0)
+    _in_a_row: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         """Start small: the server is not known yet."""
@@ -45,31 +50,32 @@ class Window:
 
     def accepted(self, under_way: int) -> None:
         """A request was answered; the window grows if it was what held others back."""
-        self._refusals = 0
-        if under_way + 1 >= int(self.size):
-            self.size += 1.0 if self._is_doubling else 1.0 / self.size
-            self.size = min(self.size, self.limit)
+        self._in_a_row = 0
+        self._refused_share *= 1 - _MEMORY
+        if under_way + 1 >= int(self.size) and self._refused_share <= _TOLERATED:
+            round_growth = self.size if self._is_doubling else max(1.0, _GROWTH * self.size)
+            self.size = min(self.size + round_growth / self.size, self.limit)
 
-    def refused(self, under_way: int, sent_at: float, wait: float, now: float) -> None:
+    def refused(self, sent_at: float, wait: float, now: float) -> None:
         """A request was refused because there were too many.
 
         Refusals of requests that were sent before the last shrinking say nothing new.
 
         Args:
-            under_way: Requests under way, the refused one left out.
             sent_at: When the refused one was sent.
             wait: Seconds that the server asks to wait, 0 if it does not say.
             now: The time.
         """
-        self._refusals += 1
-        self._is_doubling = False
-        if sent_at > self._shrunk_at:
-            self.size = max(1.0, min(self.size * _SHRINK, float(max(under_way, 1))))
+        self._in_a_row += 1
+        self._refused_share += (1 - self._refused_share) * _MEMORY
+        if self._refused_share > _TOLERATED and sent_at > self._shrunk_at:
+            self._is_doubling = False
+            self.size = max(1.0, self.size * (1 - self._refused_share / 2))
             self._shrunk_at = now
         # Nothing got through for a whole window: the limit is not about how many at once.
-        if wait and self._refusals > self.size:
+        if wait and self._in_a_row > self.size:
             self._paused_until = now + wait
-            self._refusals = 0
+            self._in_a_row = 0
 
 
 @dataclass(slots=True)

@@ -336,7 +336,9 @@ def test_ctrl_c_waits_for_what_is_under_way_and_a_second_one_leaves(tmp_path: Pa
                 stderr=subprocess.PIPE,
                 text=True,
             )
+            deadline = time.monotonic() + 20
             while server.ledger()["counts"].get("paid", 0) == before:
+                assert time.monotonic() < deadline
                 time.sleep(0.05)
             time.sleep(0.3)
             for _ in range(signals):
@@ -349,3 +351,52 @@ def test_ctrl_c_waits_for_what_is_under_way_and_a_second_one_leaves(tmp_path: Pa
             log = (tmp_path / "runs/asked/requests.jsonl").read_text().splitlines()
             asked = sum(len(json.loads(line)["samples"]) for line in log)
             assert (stored < asked) == lost, (stored, asked)
+
+
+def test_what_fails_for_good_is_listed_and_the_exit_code_says_so(
+    run_distill: RunDistill, tmp_path: Path
+) -> None:
+    teacher = ['model = "stub"', "attempts = 2"]
+    with running_stub(Settings(broken_share=0.05, seed=3)) as server:
+        shown = generate(run_distill, tmp_path, server.base_url, count=200, teacher=teacher)
+        assert shown.returncode == 11, shown.stderr
+        failed = [
+            record
+            for record in stored_traces(tmp_path / "runs/asked").records
+            if record["trace"]["completion"]["finish"] == "error"
+        ]
+        assert 0 < len(failed) < 20
+        assert f"{len(failed)} x" in shown.stdout
+        assert "500: the server had an error (after 2 attempts)" in shown.stdout
+        assert "--reuse runs/asked" in shown.stdout
+        paid = server.ledger()["counts"]["paid"]
+    with running_stub(Settings()) as server:
+        more = ["--run-dir", "again", "--reuse", "runs/asked"]
+        shown = generate(run_distill, tmp_path, server.base_url, *more, count=200, teacher=teacher)
+        assert shown.returncode == 0, shown.stderr
+        assert server.ledger()["counts"]["paid"] == len(failed)
+    assert paid == 200 - len(failed)
+
+
+def test_a_server_that_goes_away_does_not_drain_the_prompts(tmp_path: Path) -> None:
+    write_sums(tmp_path / "prompts.jsonl", 3000)
+    with running_stub(Settings(latency_seconds=0.02)) as server:
+        teacher = ['model = "stub"', "concurrency = 16", "attempts = 3"]
+        recipe = write_recipe(tmp_path, base_url=server.base_url, teacher=teacher)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "distill", "generate", recipe],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + 20
+        while server.ledger()["counts"].get("paid", 0) < 30:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 7, shown
+    assert "cannot reach" in shown
+    stored = len(stored_traces(tmp_path / "runs/asked").records)
+    log = (tmp_path / "runs/asked/requests.jsonl").read_text().splitlines()
+    asked = sum(len(json.loads(line)["samples"]) for line in log)
+    assert asked <= stored + 32  # no more than was under way

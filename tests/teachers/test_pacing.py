@@ -24,7 +24,7 @@ def simulate(capacity: int, limit: int, requests: int, latency: float = 1.0) -> 
             room -= 1
             if len(under_way) >= capacity:
                 refused += 1
-                window.refused(len(under_way), now, 0.1, now)
+                window.refused(now, 0.1, now)
                 heapq.heappush(waiting, now + 0.1 + rng.random() * 0.05)
                 room = min(room, window.room(len(under_way), now))
             else:
@@ -55,23 +55,36 @@ def test_the_window_stays_between_one_and_its_limit() -> None:
     for _ in range(100):
         window.accepted(3)
     assert window.size == 4
-    for moment in range(100):
-        window.refused(0, float(moment), 0.0, moment + 0.5)
+    for moment in range(500):
+        window.refused(float(moment), 0.0, moment + 0.5)
     assert window.size == 1
 
 
 def test_refusals_of_one_moment_shrink_the_window_once() -> None:
     window = Window(100)
     before = window.size
+    sizes = set()
     for _ in range(20):
-        window.refused(31, 1.0, 0.0, 2.0)
-    assert window.size == pytest.approx(before * 0.85)
+        window.refused(1.0, 0.0, 2.0)
+        sizes.add(window.size)
+    assert len(sizes) == 2
+    assert before * 0.9 < window.size < before
+
+
+def test_refusals_that_have_nothing_to_do_with_the_load_leave_the_window_open() -> None:
+    window, rng = Window(256), random.Random(2)
+    for moment in range(20_000):
+        if rng.random() < 0.03:
+            window.refused(float(moment), 0.0, moment + 0.5)
+        else:
+            window.accepted(int(window.size) - 1)
+    assert window.size > 128
 
 
 def test_nothing_is_sent_for_as_long_as_a_server_asks_that_takes_nothing() -> None:
     window = Window(8)
     for _ in range(9):
-        window.refused(0, 1.0, 30.0, 2.0)
+        window.refused(1.0, 30.0, 2.0)
     assert window.room(0, 31.9) == 0
     assert window.pause_left(12.0) == pytest.approx(20.0)
     assert window.room(0, 32.1) > 0
