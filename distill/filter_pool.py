@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from distill.errors import StageError
 from distill.filter_shard import ShardJudge, ShardResult, ShardWork, finished_shard
 
+_WORTH_A_POOL = 4
 _AHEAD = 2
 """Shards that are handed out before their turn, for each worker."""
 
@@ -26,7 +27,7 @@ def judge_shards(
     Args:
         work: The file and how to judge it.
         shards: How many there are.
-        workers: Processes; ``None`` is one for each core, and none for a single shard.
+        workers: Processes; ``None`` is one for each core, and none for a few shards.
 
     Yields:
         What each shard came to, in order, and whether an earlier try had finished it.
@@ -37,7 +38,8 @@ def judge_shards(
     """
     finished = {shard for shard in range(shards) if finished_shard(work, shard) is not None}
     left = [shard for shard in range(shards) if shard not in finished]
-    count = min(workers if workers is not None else _cores(), len(left))
+    wanted = workers if workers is not None else _cores() if len(left) >= _WORTH_A_POOL else 1
+    count = min(wanted, len(left))
     judged = _in_pool(work, left, count) if count > 1 else _here(work, left)
     with closing(judged):
         for shard in range(shards):
