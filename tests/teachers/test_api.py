@@ -11,6 +11,14 @@ from typing import Any
 
 import pytest
 
+from distill.allowance import Wait
+from distill.journal import Journal
+from distill.sampling import sample_prompts
+from distill.schedule import SamplingPlan
+from distill.types import Prompt, Sampling, Usage
+from distill.verify.answer import AnswerVerifier
+from teachers.api import ApiTeacher
+from teachers.connection import Connection
 from tests.conftest import RunDistill
 from tests.servers.recipes import stored_traces, write_recipe, write_sums
 from tests.servers.running import running_stub
@@ -160,8 +168,6 @@ def test_the_key_is_in_no_artefact(run_distill: RunDistill, tmp_path: Path) -> N
 
 
 def test_a_key_that_a_server_repeats_is_blotted_out() -> None:
-    from teachers.connection import Connection
-
     connection = Connection("x", "http://x", headers={"Authorization": KEY}, secrets=(KEY,))
     assert KEY not in connection.without_secrets(f"Incorrect API key provided: {KEY}")
     assert KEY not in repr(connection)
@@ -400,3 +406,40 @@ def test_a_server_that_goes_away_does_not_drain_the_prompts(tmp_path: Path) -> N
     log = (tmp_path / "runs/asked/requests.jsonl").read_text().splitlines()
     asked = sum(len(json.loads(line)["samples"]) for line in log)
     assert asked <= stored + 32  # no more than was under way
+
+
+class Pausing:
+    """Says to wait at first, as before the off-peak hours."""
+
+    def __init__(self) -> None:
+        self.opens = 0.0
+        self.refusals = 0
+
+    def refusal(self, *, in_flight: int) -> Wait | None:
+        self.opens = self.opens or time.monotonic() + 1.0
+        left = self.opens - time.monotonic()
+        self.refusals += left > 0
+        return Wait(left, "for the off-peak price") if left > 0 else None
+
+    def add(self, usage: Usage, usd: float | None) -> None:
+        """Nothing is counted."""
+
+
+def test_a_run_that_has_to_wait_goes_on_by_itself(tmp_path: Path) -> None:
+    prompts = [Prompt(f"p{number}", f"What is {number}?", "1") for number in range(5)]
+    allowance = Pausing()
+    with running_stub(Settings()) as server, Journal.open(tmp_path / "t.jsonl") as journal:
+        teacher = ApiTeacher(Connection("x", f"{server.base_url}/chat/completions"), "stub")
+        outcome = sample_prompts(
+            prompts,
+            teacher,
+            AnswerVerifier(),
+            sampling=Sampling(),
+            plan=SamplingPlan(2),
+            journal=journal,
+            stage="generate",
+            allowance=allowance,
+        )
+    assert outcome.samples == 10
+    assert outcome.seconds >= 1.0
+    assert 0 < allowance.refusals < 10  # it sleeps, and does not spin
