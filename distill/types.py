@@ -143,7 +143,7 @@ class Verdict:
     Attributes:
         is_accepted: ``True`` right, ``False`` wrong, ``None`` unknown (no gold answer).
         reason: One sentence a person can check.
-        verifier: Name and version of the rule that judged, such as ``"answer/1"``.
+        verifier: Name and version of the rule that judged, such as ``"answer/2"``.
         reward: Number in [0, 1]; 0 when unknown.
         milliseconds: What judging took; no part of what makes two verdicts equal.
     """
@@ -277,7 +277,7 @@ class Verifier(Protocol):
     """A rule that judges one completion of one prompt.
 
     Attributes:
-        name: Name and version, such as ``"answer/1"``; part of what a stored verdict depends on.
+        name: Name and version, such as ``"answer/2"``; part of what a stored verdict depends on.
     """
 
     name: str

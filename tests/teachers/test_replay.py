@@ -100,7 +100,7 @@ def test_a_replayed_run_gives_the_recorded_traces_judged_anew(
     for judged in read_traces(path, PROMPTS, samples=3):
         index = judged.trace.sample_index
         assert judged.trace.completion == _recorded(PROMPTS[int(judged.trace.prompt_id[1])], index)
-        assert judged.verdict.verifier == "answer/1"
+        assert judged.verdict.verifier == "answer/2"
 
 
 def test_a_recording_of_other_prompts_stops_the_stage_with_the_reason(
