@@ -21,7 +21,7 @@ from distill.records import to_record
 from distill.rundir import RunDir, StageRun
 from distill.storage import hash_json
 from distill.types import Completer, Progress, Prompt, Verifier
-from distill.verify.answer import AnswerVerifier
+from distill.verify import build_verifier
 
 STUDENT: Variant = "student"
 CONTROLS: tuple[Variant, ...] = ("answers_only", "unfiltered")
@@ -83,7 +83,8 @@ def _generate(job: Job) -> Work:
     from distill.traces import hash_prompts
     from teachers import build
 
-    recipe, paths, verifier = job.recipe, job.run.paths, AnswerVerifier()
+    recipe, paths = job.recipe, job.run.paths
+    verifier = build_verifier(recipe.verify.kind, **recipe.verify.options)
     teacher = build(
         recipe.teacher,
         batch_size=recipe.generate.batch_size,
@@ -208,7 +209,8 @@ def _eval(job: Job) -> Work:
     from distill.evaluate import compare, evaluate
     from distill.storage import write_json_atomically
 
-    recipe, paths, verifier = job.recipe, job.run.paths, AnswerVerifier()
+    recipe, paths = job.recipe, job.run.paths
+    verifier = build_verifier(recipe.verify.kind, **recipe.verify.options)
     prompts = _load_prompts(recipe.eval.prompts)
     controls = CONTROLS if recipe.eval.controls else ()
     for variant in controls:
