@@ -125,6 +125,12 @@ def choose_columns(
     return Columns(chosen, tuple(notes))
 
 
+def with_optional(columns: Columns) -> Columns:
+    """The same for JSON lines, where a field may first come after the rows that were looked at."""
+    own = {name: name for name in _OPTIONAL}
+    return Columns({**own, **columns.of_field}, columns.notes)
+
+
 def read_mapping(given: Sequence[str]) -> dict[str, str]:
     """Column by field from ``field=column`` each.
 
@@ -143,6 +149,12 @@ def read_mapping(given: Sequence[str]) -> dict[str, str]:
             raise DataError(f"--map {one}: write FIELD=COLUMN; fields: {known}")
         mapping[name] = column
     return mapping
+
+
+_OPTIONAL: Final = (
+    *("prompt_id", "answer", "kind", "level", "reasoning", "finish", "model", "source", "tokens"),
+    "sample_index",
+)
 
 
 def _check_mapping(path: Path, columns: Sequence[str], mapping: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ import orjson
 from distill.errors import DataError
 from distill.prompts import stream_prompts, write_prompts
 from distill.storage import make_folder, storage_errors
-from distill.trace_columns import Columns, choose_columns
+from distill.trace_columns import Columns, choose_columns, with_optional
 from distill.trace_files import BrokenRow, Row, parse_row
 
 _LOOKED_AT = 20
@@ -79,6 +79,7 @@ def open_source(
         return TraceSource(path, path, None, _spool_prompts(prompts, work))
     names = list(dict.fromkeys(name for row in first for name in row))
     columns = choose_columns(path, names, mapping or {}, has_prompts=prompts is not None)
+    columns = with_optional(columns)
     return TraceSource(path, path, columns, _spool_prompts(prompts, work), columns.notes)
 
 
