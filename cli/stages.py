@@ -14,6 +14,8 @@ from cli.progress import Report
 from cli.spending import allowance
 from distill.allowance import Limits
 from distill.blend import Variant, blend
+from distill.errors import RecipeError
+from distill.filter_sections import VerifySection
 from distill.layout import Stage
 from distill.prompts import read_prompts, stream_prompts, write_prompts
 from distill.recipe import EmbeddedPrompts, EmbeddedStudent, FilePrompts, LocalStudent, Recipe
@@ -85,6 +87,11 @@ def _generate(job: Job) -> Work:
 
     recipe, paths = job.recipe, job.run.paths
     verifier = build_verifier(recipe.verify.kind, **recipe.verify.options)
+    if recipe.verify.kind == "judge" and recipe.generate.until_correct is not None:
+        raise RecipeError(
+            "generate.until_correct needs verdicts at once, and a judge gives them in stage filter",
+            hint="Leave until_correct out, or verify by another rule.",
+        )
     teacher = build(
         recipe.teacher,
         batch_size=recipe.generate.batch_size,
@@ -153,8 +160,9 @@ def _filter(job: Job) -> Work:
     from distill.filter_setup import FilterSetup
 
     recipe, paths = job.recipe, job.run.paths
+    judged = [paths.judge / "findings.jsonl"] if recipe.verify.kind == "judge" else []
     setup = FilterSetup(
-        recipe.verify,
+        verify_with(recipe.verify, judged),
         recipe.filter,
         recipe.select,
         recipe.seed,
@@ -168,6 +176,8 @@ def _filter(job: Job) -> Work:
         inputs=[paths.train_prompts, paths.traces, *elsewhere],
         settings={"rules": setup.key()},
     )
+    if judged:
+        _ask_judge(job)
     report = filter_traces(
         FilterInput(paths.traces, paths.train_prompts),
         setup,
@@ -178,7 +188,47 @@ def _filter(job: Job) -> Work:
     )
     outputs = [paths.verdicts, paths.train, paths.filter_page, paths.filter_record]
     outputs += [paths.broken] if paths.broken.exists() else []
+    outputs += judged
     return Work(begun, outputs, to_record(report))
+
+
+def verify_with(section: VerifySection, findings: Sequence[Path]) -> VerifySection:
+    """The section, for a judge with where its findings are."""
+    if not findings:
+        return section
+    return section.model_copy(update={"options": {**section.options, "findings": str(findings[0])}})
+
+
+def _ask_judge(job: Job) -> None:
+    """Have a model judge every answer, before the filter looks its findings up."""
+    from distill.judge import ask_judge
+    from distill.recipe import read_teacher
+    from distill.traces import read_traces
+    from teachers import build
+
+    recipe, paths = job.recipe, job.run.paths
+    options = recipe.verify.options
+    section = read_teacher(options.get("teacher"), "verify.options.teacher")
+    judge = build(
+        section,
+        batch_size=recipe.generate.batch_size,
+        on_notice=lambda text: note(f"\n  {text}"),
+    )
+    prompts = read_prompts(paths.train_prompts)
+    sampling = recipe.generate.sampling(recipe.seed)
+    ask_judge(
+        read_traces(paths.traces, prompts),
+        {prompt.id: prompt for prompt in prompts},
+        judge,
+        questions_path=paths.judge / "questions.jsonl",
+        journal_path=paths.judge / "findings.jsonl",
+        asked_path=paths.judge / "requests.jsonl",
+        sampling=replace(sampling, max_tokens=int(str(options.get("max_tokens", 4096)))),
+        shows_reasoning=options.get("shows_reasoning") is True,
+        allowance=allowance(job.limits, section),
+        max_failed_share=recipe.generate.max_failed_share,
+        on_progress=job.report,
+    )
 
 
 def tokenizer_file(recipe: Recipe) -> Path | None:

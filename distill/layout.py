@@ -21,7 +21,7 @@ MADE_BY: Final[Mapping[Stage, tuple[str, ...]]] = {
     "generate": ("prompts/train.jsonl", "traces.jsonl", "requests.jsonl"),
     "filter": (
         *("traces.verdicts.parquet", "train.parquet", "filter.html", "filter.json"),
-        *("broken.jsonl", ".filter"),
+        *("broken.jsonl", ".filter", "judge"),
     ),
     "train": ("examples", "student", "checkpoints"),
     "eval": ("prompts/eval.jsonl", "controls", "eval"),
@@ -145,6 +145,11 @@ class RunLayout:
     def train(self) -> Path:
         """What the student is trained on, as conversations."""
         return self.root / "train.parquet"
+
+    @property
+    def judge(self) -> Path:
+        """Folder of the questions to a judging model, its answers and its requests."""
+        return self.root / "judge"
 
     @property
     def filter_page(self) -> Path:

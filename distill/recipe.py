@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from distill.errors import RecipeError
 from distill.filter_sections import BlendSection, FilterSection, SelectSection, VerifySection
 from distill.problems import KINDS, LEVELS, Kind
 from distill.section import InputPath
@@ -335,6 +336,27 @@ class EvalSection(SamplingSection):
 
     controls: bool = False
     """Train and evaluate the same student on answers only, and on unfiltered traces, as well."""
+
+
+def read_teacher(value: object, key: str) -> EmbeddedTeacher | ReplayTeacher | ApiTeacher:
+    """A teacher in a place where any value may stand, such as a verifier's options.
+
+    Args:
+        value: As `[teacher]` of a recipe holds it.
+        key: Where it stands, for the error.
+
+    Raises:
+        RecipeError: If it is none; names all mistakes.
+    """
+    adapter: TypeAdapter[EmbeddedTeacher | ReplayTeacher | ApiTeacher] = TypeAdapter(Teacher)
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        lines = [
+            f"\n  {'.'.join([key, *map(str, detail['loc'][1:])])}: {detail['msg']}"
+            for detail in error.errors(include_url=False)
+        ]
+        raise RecipeError(f"the judge:{''.join(lines)}") from None
 
 
 class Recipe(Section):

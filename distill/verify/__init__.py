@@ -1,7 +1,7 @@
 """Rules that judge one completion; ``build_verifier`` makes one by its kind.
 
 ``answer`` for maths, ``choice``, ``exact``, ``schema``, ``agreement`` where there is no gold
-answer, ``custom`` for a user's own function; ``form`` holds checks of shape that
+answer, ``judge`` for what a model found, ``custom`` for a user's own function; ``form`` holds checks of shape that
 need no gold answer.
 """
 
@@ -18,6 +18,7 @@ KINDS = {
     "exact": "distill.verify.exact:ExactVerifier",
     "schema": "distill.verify.schema:SchemaVerifier",
     "agreement": "distill.verify.agreement:AgreementVerifier",
+    "judge": "distill.verify.judge:JudgeVerifier",
     "custom": "distill.verify.custom:CustomVerifier",
 }
 """Where each kind is; nothing is imported before it is built."""
@@ -35,7 +36,7 @@ def build_verifier(kind: str, **options: object) -> Verifier:
         >>> build_verifier("anwser")
         Traceback (most recent call last):
         distill.errors.RecipeError: unknown verifier 'anwser'; did you mean 'answer'?
-          Kinds: answer, choice, exact, schema, agreement, custom, or 'module:function'.
+          Kinds: answer, choice, exact, schema, agreement, judge, custom, or 'module:function'.
     """
     if ":" in kind:
         kind, options = "custom", {"function": kind, **options}

@@ -101,8 +101,9 @@ def test_every_prompt_gets_its_samples_with_reasoning(
     assert not any("think>" in each["text"] + each["reasoning"] for each in reasoned)
     accepted = sum(each["verdict"]["is_accepted"] for each in traces.records)
     assert accepted > 6  # about seven in ten are right
-    # llama.cpp counts the tokens of one choice however many it sends.
-    assert all(each["usage"]["output_tokens"] > 0 for each in completions)
+    # llama.cpp counts the tokens of one choice however many it sends: then they are unknown.
+    counted = [each["usage"]["output_tokens"] > 0 for each in completions]
+    assert not any(counted) if running.endpoint == "llama-cpp" else all(counted)
 
 
 def test_samples_are_topped_up_where_the_server_ignores_n(
