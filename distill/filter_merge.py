@@ -191,7 +191,8 @@ class Merge:
         for row in rows:
             check = self._left_out.get(row["id"])
             if check is not None:
-                row["checks"].append(check_row(check))
+                others = [one for one in row["checks"] if one["name"] != check.name]
+                row["checks"] = [*others, check_row(check)]
                 row["first_failed"], row["selected"], row["weight"] = check.name, False, 0.0
         return pa.Table.from_pylist(rows, VERDICTS)
 
