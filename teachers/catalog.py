@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 from distill.errors import RecipeError
 from distill.pricing import PriceList, entry_from
+
+_NOT_OVERRIDDEN: Final = ("name", "models", "as_of")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +152,42 @@ def _model(table: Mapping[str, Any]) -> KnownModel:
 def _overridden(endpoint: Endpoint, override: Mapping[str, Any]) -> Endpoint:
     if not override:
         return endpoint
-    allowed = [one.name for one in fields(Endpoint) if one.name not in ("name", "models")]
+    allowed = [one.name for one in fields(Endpoint) if one.name not in _NOT_OVERRIDDEN]
+    changes: dict[str, Any] = {}
     for key, value in override.items():
         if key not in allowed:
             close = difflib.get_close_matches(key, allowed, n=1)
             meant = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(allowed)}"
             raise RecipeError(f"teacher.override.{key}: unknown field; {meant}")
-        present = getattr(endpoint, key)
-        if not isinstance(value, list if isinstance(present, tuple) else type(present)):
-            raise RecipeError(
-                f"teacher.override.{key}: found {value!r}; it must be of the kind of {present!r}"
-            )
-    changes: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in override.items()
-    }
+        if fault := _fault(getattr(endpoint, key), value):
+            raise RecipeError(f"teacher.override.{key}: found {_shown(value)}; {fault}")
+        changes[key] = tuple(value) if isinstance(value, list) else value
+    if "concurrency" in changes:  # what a recipe says goes before what is known of a model
+        changes["models"] = tuple(replace(model, concurrency=None) for model in endpoint.models)
     return replace(endpoint, **changes)
+
+
+def _fault(present: object, value: object) -> str:
+    """What is wrong with a value that takes the place of another one; empty if nothing is."""
+    if isinstance(present, bool):
+        return "" if isinstance(value, bool) else "it must be true or false"
+    if isinstance(present, int):
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        return "" if is_count else "it must be a whole number of at least 1"
+    if isinstance(present, tuple):
+        is_texts = isinstance(value, list) and all(isinstance(each, str) for each in value)
+        return "" if is_texts else 'it must be a list of texts, such as ["low", "high"]'
+    if isinstance(present, str):
+        if not isinstance(value, str):
+            return "it must be a text"
+        return "it holds a user name or a password; name key_variable" if _has_login(value) else ""
+    return "" if isinstance(value, Mapping) else "it must be a table, such as { thinking = true }"
+
+
+def _has_login(text: str) -> bool:
+    return "://" in text and "@" in text.partition("://")[2].partition("/")[0]
+
+
+def _shown(value: object) -> str:
+    """A value for a message; a login, as in a URL, is left out."""
+    return "a URL" if isinstance(value, str) and _has_login(value) else repr(value)
