@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.console import columns, note, percent, say, say_json, table
-from cli.options import AsJson, DryRun, Overrides, RestartFrom, RunFolder
+from cli.options import AsJson, BudgetTokens, BudgetUsd, DryRun, Overrides, RestartFrom, RunFolder
 
 if TYPE_CHECKING:
     from distill.filter import FilterInput
@@ -80,6 +80,8 @@ def filter_(
     ] = None,
     run_dir: RunFolder = None,
     restart_from: RestartFrom = None,
+    budget_usd: BudgetUsd = None,
+    budget_tokens: BudgetTokens = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -98,7 +100,8 @@ def filter_(
         if recipe is None:
             raise RecipeError("give a recipe, or a file of traces: --traces FILE")
         _refuse_unused(prompts=prompts, to=to, mapping=mapping, workers=workers)
-        _stage(recipe, sets, run_dir, restart_from, dry_run=dry_run, as_json=as_json)
+        limits = {"budget_usd": budget_usd, "budget_tokens": budget_tokens}
+        _stage(recipe, sets, run_dir, restart_from, limits, dry_run=dry_run, as_json=as_json)
         return
     from cli.filter_given import given_of, recipe_of
 
@@ -114,11 +117,12 @@ def _stage(
     sets: Sequence[str],
     run_dir: Path | None,
     restart_from: Any,  # noqa: ANN401 - a stage
+    limits: dict[str, Any],
     *,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """The stage of a run."""
+    """The stage of a run; limits are for a model that judges."""
     from cli.job import job_command
 
     job_command("filter")(
@@ -127,6 +131,9 @@ def _stage(
         run_dir=run_dir,
         controls=False,
         restart_from=restart_from,
+        **limits,
+        deadline=None,
+        off_peak_only=False,
         dry_run=dry_run,
         as_json=as_json,
     )

@@ -16,7 +16,10 @@ from cli.chat import chat
 from cli.console import columns, paint, say
 from cli.cost import cost
 from cli.doctor import doctor
+from cli.explain import explain
 from cli.failures import EXIT_CODES, INTERRUPTED, report_failure, report_stop
+from cli.filter import filter_
+from cli.filters import filters
 from cli.init import init
 from cli.job import JOBS, job_command
 from cli.plan import plan
@@ -44,9 +47,11 @@ app.command("init", rich_help_panel=_SET_UP)(init)
 app.command("doctor", rich_help_panel=_SET_UP)(doctor)
 app.command("teachers", rich_help_panel=_SET_UP)(teachers)
 app.command("plan", rich_help_panel=_SET_UP)(plan)
+app.command("filters", rich_help_panel=_SET_UP)(filters)
 for _name in JOBS:
-    app.command(_name, rich_help_panel=_JOB)(job_command(_name))
+    app.command(_name, rich_help_panel=_JOB)(filter_ if _name == "filter" else job_command(_name))
 app.command("status", rich_help_panel=_LOOK)(status)
+app.command("explain", rich_help_panel=_LOOK)(explain)
 app.command("cost", rich_help_panel=_LOOK)(cost)
 app.command("chat", rich_help_panel=_LOOK)(chat)
 
