@@ -10,9 +10,9 @@ This module knows journals and threads, nothing of what a record means.
 import threading
 from collections import deque
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Generic, TypeVar
 
+from distill.closing import Closing
 from distill.journal import Journal
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ T = TypeVar("T")
 _GATHER_SECONDS = 0.02
 
 
-class GroupCommits(Generic[T]):
+class GroupCommits(Closing, Generic[T]):
     """A journal that one thread appends to and another one commits.
 
     Each record comes with a token, which is given back once the record is safe. While this is
@@ -81,17 +81,6 @@ class GroupCommits(Generic[T]):
             self._is_closing = True
             self._changed.notify_all()
         self._thread.join()
-
-    def __enter__(self) -> "GroupCommits[T]":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _is_wanted_now(self) -> bool:
         return self._is_closing or self._is_urgent

@@ -21,9 +21,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from distill.closing import Closing
 from distill.errors import DataError, StorageError
 from distill.lock import FileLock
 from distill.storage import make_folder, storage_errors, sync_folder
@@ -36,7 +36,7 @@ _TAIL = re.compile(rb',?"crc":"([0-9a-f]{8})"\}\n')
 _LONGEST_TAIL = len(b',"crc":"01234567"}\n')
 
 
-class Journal:
+class Journal(Closing):
     """A journal that is open for writing, by this process alone.
 
     Attributes:
@@ -167,17 +167,6 @@ class Journal:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
             self._lock.release()
-
-    def __enter__(self) -> "Journal":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def read_journal(path: Path) -> Iterator[Record]:

@@ -7,16 +7,16 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import overload
 
 import orjson
 
+from distill.closing import Closing
 from distill.errors import DataError
 from distill.types import Prompt
 
 
-class PromptFile(Sequence[Prompt]):
+class PromptFile(Sequence[Prompt], Closing):
     """The prompts of a JSONL file, each read when it is asked for."""
 
     def __init__(self, path: Path) -> None:
@@ -60,17 +60,6 @@ class PromptFile(Sequence[Prompt]):
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
-
-    def __enter__(self) -> "PromptFile":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _parse(self, line: bytes, place: int) -> Prompt:
         try:

@@ -10,9 +10,9 @@ This module knows files and records, nothing of what a stage does.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from distill.changes import Change, compare, earliest, find_changes, listed
+from distill.closing import Closing
 from distill.errors import DataError, RunDirError
 from distill.layout import MADE_BY, STAGES, RunLayout, Stage, maker_of, stages_from
 from distill.lock import FileLock
@@ -25,7 +25,7 @@ _SUPERSEDED = "superseded"
 _ELSEWHERE = "or take another folder: --run-dir DIR"
 
 
-class RunDir:
+class RunDir(Closing):
     """A run folder that this process alone writes to.
 
     Attributes:
@@ -114,17 +114,6 @@ class RunDir:
     def close(self) -> None:
         """Let other processes write to the folder; a second call does nothing."""
         self._lock.release()
-
-    def __enter__(self) -> "RunDir":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _record(self, name: Stage, record: StageRecord) -> None:
         self.manifest = self.manifest.with_stages({**self.manifest.stages, name: record})
