@@ -91,6 +91,7 @@ def filter_traces(
     index = build_index(source)
     work = ShardWork(source, setup, paths.filter_work)
     _keep_or_clear(work, index)
+    index = index.save(paths.filter_work)
     stage = _Stage(given=given, work=work, blend=blend, paths=paths, index=index, verifier=verifier)
     with closing(judge_shards(work, index.shards, workers=workers)) as judged:
         for shard, (result, was_done) in enumerate(judged, start=1):
@@ -295,5 +296,4 @@ def _keep_or_clear(work: ShardWork, index: Index) -> None:
     if not marker.is_file() or marker.read_text() != key:
         shutil.rmtree(work.work / "parts", ignore_errors=True)
         write_atomically(marker, key.encode())
-    index.save(work.work)
     make_folder(work.work / "parts")

@@ -8,7 +8,7 @@ shards. Four numbers a row are held; texts stay in the file.
 import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class Index:
     broken: tuple[BrokenPlace, ...]
 
     def __len__(self) -> int:
-        return len(self.offsets)
+        return int(self.starts[-1])
 
     @property
     def shards(self) -> int:
@@ -71,11 +71,13 @@ class Index:
             digest.update(np.ascontiguousarray(numbers).tobytes())
         return digest.hexdigest()
 
-    def save(self, folder: Path) -> None:
-        """Write it for the workers."""
+    def save(self, folder: Path) -> "Index":
+        """Write it for the workers; what comes back has the shards and no rows."""
         make_folder(folder)
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name))
+        none = np.empty(0, np.int64)
+        return replace(self, offsets=none, lengths=none, rows=none, ranks=none)
 
 
 def load_shard(folder: Path, shard: int) -> Iterator[tuple[int, int, int, int]]:

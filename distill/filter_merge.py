@@ -61,7 +61,7 @@ class Merge:
             self._draw_shares()
         with TableWriter(verdicts, VERDICTS) as writer:
             for shard in range(self.shards):
-                writer.write(self._amended(pq.read_table(self.work.part(shard, _VERDICTS))))
+                writer.write(self._amended(_read(self.work.part(shard, _VERDICTS))))
         with TableWriter(train, TRAIN) as writer:
             if self.blend.cold_start is not None:
                 writer.write(self._mixed_in("cold_start", self.blend.cold_start, None))
@@ -235,7 +235,13 @@ _VERDICTS: Final = "verdicts.parquet"
 @lru_cache(maxsize=4)
 def _read_cached(path: Path, changed: int) -> Any:  # noqa: ANN401 - a pyarrow table
     del changed
-    return pq.read_table(path)
+    return _read(path)
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401 - a pyarrow table
+    """A whole part, by one thread: several would hold it several times over."""
+    with pq.ParquetFile(path) as file:
+        return file.read(use_threads=False)
 
 
 def _read_part(work: ShardWork, shard: int) -> Any:  # noqa: ANN401 - a pyarrow table
