@@ -7,8 +7,8 @@ cut, some mixed, looping or repeated. Every trace is verified (nothing is stored
 duplicates are looked for within its prompt, and both Parquet files and the page are written.
 Expected before measuring: at least 400 traces per CPU-second of one process, and peak memory that
 grows by less than a quarter from 10,000 to 1,000,000 traces. There is no peer: no other toolkit has
-such a command. Each measurement runs in a process of its own. For memory the traces are short, which
-keeps the run short: their number is what memory could depend on, and a shard holds 2,048 of
+such a command. Each measurement runs in a process of its own. For memory the traces are short,
+which keeps the run short: their number is what memory could depend on, and a shard holds 2,048 of
 them or 8 MiB. Prints the results and writes them to ``results/filter_stage.json``.
 """
 
