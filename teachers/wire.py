@@ -31,6 +31,9 @@ _FINISHED: Final[Mapping[str, FinishReason]] = {
     "length": "length",
     "max_tokens": "length",
 }
+_DONE: Final = b"[DONE]"
+_READ_AT_ONCE: Final = 8
+_PARSED_TOGETHER: Final = 256
 _BROKEN_OFF: Final = frozenset({"insufficient_system_resource", "error", "abort"})
 
 
@@ -81,11 +84,18 @@ def read_body(body: bytes) -> Reply:
 
 
 class StreamReader:
-    """Puts a server-sent stream together, chunk by chunk."""
+    """Puts a server-sent stream together, chunk by chunk.
+
+    The first events are read as they come, to see whether the model reasons. The others are kept
+    and parsed many at a time, which costs a third; never more than a few, so that long answers do
+    not pile up.
+    """
 
     def __init__(self) -> None:
         """Begin with nothing read."""
         self._rest = b""
+        self._seen = 0
+        self._waiting: list[bytes] = []
         self._drafts: dict[int, _Draft] = {}
         self._usage: object = None
         self._model = ""
@@ -99,11 +109,19 @@ class StreamReader:
             UnreadableError: If a line is broken or reports an error.
         """
         *lines, self._rest = (self._rest + chunk).split(b"\n")
-        has_content = False
-        for line in lines:
-            if line.startswith(b"data:"):
-                has_content |= self._take(line[5:].strip())
-        return has_content
+        events = [line[5:].strip() for line in lines if line.startswith(b"data:")]
+        if not events:
+            return False
+        if events[-1] == _DONE:
+            self.is_done = True
+            events.pop()
+        for data in events[: max(_READ_AT_ONCE - self._seen, 0)]:
+            self._take(_parsed(data))
+        self._waiting += events[max(_READ_AT_ONCE - self._seen, 0) :]
+        self._seen += len(events)
+        if len(self._waiting) >= _PARSED_TOGETHER:
+            self._take_waiting()
+        return True
 
     @property
     def is_reasoning(self) -> bool:
@@ -119,9 +137,9 @@ class StreamReader:
         Raises:
             UnreadableError: If it ended before every choice was finished.
         """
-        if self._rest.startswith(b"data:"):
-            self._take(self._rest[5:].strip())
-            self._rest = b""
+        if self._rest:
+            self.feed(b"\n")
+        self._take_waiting()
         if not self._drafts:
             raise UnreadableError("the stream ended with nothing in it")
         drafts = [self._drafts[index] for index in sorted(self._drafts)]
@@ -129,28 +147,37 @@ class StreamReader:
             raise UnreadableError("the stream broke off")
         return _reply(drafts, self._usage, self._model)
 
-    def _take(self, data: bytes) -> bool:
-        if data == b"[DONE]":
-            self.is_done = True
-            return False
+    def _take_waiting(self) -> None:
+        """Parse what waits in one go; one by one if that fails, to find which is broken."""
+        waiting, self._waiting = self._waiting, []
         try:
-            event = _parse(data)
+            events = orjson.loads(b"[" + b",".join(waiting) + b"]")
         except ValueError:
-            raise UnreadableError("a line of the stream is no JSON") from None
+            events = []
+        if len(events) != len(waiting):
+            events = [_parsed(data) for data in waiting if data != _DONE]
+        for event in events:
+            self._take(event)
+
+    def _take(self, event: object) -> None:
         if not isinstance(event, dict):
             raise UnreadableError("a line of the stream is no object")
-        _refuse_error(event)
-        self._usage = event.get("usage") or self._usage
-        self._model = self._model or _text(event.get("model"))
         choices = event.get("choices")
+        if not choices:
+            _refuse_error(event)
+        self._usage = event.get("usage") or self._usage
+        if not self._model:
+            self._model = _text(event.get("model"))
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
                 self._add(choice)
-        return bool(choices)
 
     def _add(self, choice: Json) -> None:
         index = choice.get("index")
-        draft = self._drafts.setdefault(index if isinstance(index, int) else 0, _Draft())
+        place = index if isinstance(index, int) else 0
+        draft = self._drafts.get(place)
+        if draft is None:
+            draft = self._drafts[place] = _Draft()
         delta = choice.get("delta")
         if isinstance(delta, dict):
             draft.add(delta)
@@ -227,6 +254,13 @@ def _usage(usage: Json) -> Usage:
         else _number(usage.get("reasoning_tokens")),
         cached_tokens=cached,
     )
+
+
+def _parsed(data: bytes) -> object:
+    try:
+        return _parse(data)
+    except ValueError:
+        raise UnreadableError("a line of the stream is no JSON") from None
 
 
 def _parse(data: bytes) -> object:
