@@ -3,13 +3,17 @@
 Spending stays within the limit but for what is under way: the cost of requests in flight is taken
 to be the mean of those answered so far, and nothing more is asked once both together reach the
 limit. What earlier tries spent counts, because their samples are counted again from the journal.
+So does what may have been billed for nothing, at the same mean. When an endpoint never says what
+its answers took, a limit cannot be kept: the run stops after a few answers.
 
 This module knows limits and prices, nothing of requests or files.
 """
 
+import math
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -18,10 +22,46 @@ from distill.errors import RecipeError
 from distill.pricing import PriceList
 from distill.types import Usage
 
-_AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGbB]?)")
+_MOST_SILENT: Final = 8
+"""Answers of unknown cost, and none of a known one, at which a limit is given up."""
+_AMOUNT: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([kKmMgGbB]?)")
 _FACTORS: Final = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
-_SPAN: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?:in)?)?(?:(\d+)s)?")
+_SPAN: Final = re.compile(r"(?:(\d{1,5})d)?(?:(\d{1,7})h)?(?:(\d{1,9})m(?:in)?)?(?:(\d{1,9})s)?")
 _SPAN_SECONDS: Final = (86_400, 3_600, 60, 1)
+
+
+@dataclass(slots=True)
+class _Meter:
+    """One kind of spending: what is known of it, and how often it is not known."""
+
+    known: float = 0.0
+    paid: int = 0
+    silent: int = 0
+    unanswered: int = 0
+
+    def add(self, amount: float | None, unanswered: int) -> None:
+        """Count a sample; one that cost nothing says nothing about what the others cost."""
+        self.unanswered += unanswered
+        if amount is None:
+            self.silent += 1
+        elif amount:
+            self.known += amount
+            self.paid += 1
+
+    @property
+    def mean(self) -> float:
+        """Of the samples that cost something."""
+        return self.known / self.paid if self.paid else 0.0
+
+    @property
+    def spent(self) -> float:
+        """What is known, and the mean for each time that nothing is."""
+        return self.known + (self.silent + self.unanswered) * self.mean
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether nothing can be said of what was spent."""
+        return not self.paid and self.silent >= _MOST_SILENT
 
 
 class Budget:
@@ -38,10 +78,14 @@ class Budget:
             clock: Seconds since the epoch.
 
         Raises:
-            RecipeError: If there is a limit in USD and no price is known, or the run shall keep
-                to the off-peak hours of an endpoint that is not known to have any.
+            RecipeError: If the limit in USD is no amount or no price is known for it, or the run
+                shall keep to the off-peak hours of an endpoint that is not known to have any.
         """
         entry = prices.entry(clock())
+        if limits.usd is not None and not (math.isfinite(limits.usd) and limits.usd >= 0):
+            raise RecipeError(
+                f"--budget-usd {limits.usd}: this is no amount", hint="Write it as 25 or 2.50."
+            )
         if limits.usd is not None and entry is None:
             raise RecipeError(
                 "--budget-usd needs a price, and none is known for this teacher",
@@ -56,25 +100,60 @@ class Budget:
         self._limits = limits
         self._prices = prices
         self._clock = clock
-        self._samples = 0
-        self.spent_usd = 0.0
-        self.spent_tokens = 0
+        self._usd = _Meter()
+        self._tokens = _Meter()
 
-    def add(self, usage: Usage, usd: float | None) -> None:
-        """Count a stored sample; one without a price counts as the mean of the others."""
-        self._samples += 1
-        mean = self.spent_usd / (self._samples - 1) if self._samples > 1 else 0.0
-        self.spent_usd += mean if usd is None else usd
-        self.spent_tokens += usage.input_tokens + usage.output_tokens
+    @property
+    def spent_usd(self) -> float:
+        """Money so far, what is not known taken to be as the rest."""
+        return self._usd.spent
+
+    @property
+    def spent_tokens(self) -> int:
+        """The same for tokens."""
+        return round(self._tokens.spent)
+
+    def add(self, usage: Usage, usd: float | None, *, unanswered: int = 0) -> None:
+        """Count a stored sample.
+
+        Args:
+            usage: Its tokens; none at all, and no amount, when the endpoint did not say.
+            usd: What it cost; ``None`` if that is not known: as the mean of the others.
+            unanswered: Further attempts that may have been billed: as the mean, each.
+        """
+        tokens = usage.input_tokens + usage.output_tokens
+        self._usd.add(usd, unanswered)
+        self._tokens.add(None if usd is None and not tokens else tokens, unanswered)
+
+    def room(self, *, in_flight: int) -> int | None:
+        """Requests that may be sent beside those in flight; ``None`` if nothing says how many.
+
+        At least 1 where `refusal` is ``None``: the last one may pass the limit by part of itself.
+        """
+        rooms = [
+            math.ceil((limit - meter.spent) / meter.mean) - in_flight
+            for meter, limit in ((self._usd, self._limits.usd), (self._tokens, self._limits.tokens))
+            if limit is not None and meter.mean
+        ]
+        return max(min(rooms), 0) if rooms else None
 
     def refusal(self, *, in_flight: int) -> Wait | Stop | None:
         """See ``Allowance``."""
         limits, now = self._limits, self._clock()
-        share = in_flight / self._samples if self._samples else 0.0
-        if limits.usd is not None and self.spent_usd * (1 + share) >= limits.usd:
-            return Stop(f"{self.spent_usd:,.4g} of {limits.usd:,.4g} USD are spent")
-        if limits.tokens is not None and self.spent_tokens * (1 + share) >= limits.tokens:
-            return Stop(f"{self.spent_tokens:,} of {limits.tokens:,} tokens are spent")
+        for meter, limit, unit in (
+            (self._usd, limits.usd, "USD"),
+            (self._tokens, limits.tokens, "tokens"),
+        ):
+            if limit is None:
+                continue
+            if meter.is_blind:
+                return Stop(
+                    f"the endpoint does not say what its answers take, so a limit in {unit} cannot"
+                    " be kept (leave it out, or set a deadline)"
+                )
+            spent = meter.spent if unit == "USD" else round(meter.spent)
+            if spent + in_flight * meter.mean >= limit:
+                return Stop(f"{_amount(spent)} of {_amount(limit)} {unit} are spent")
         if limits.deadline is not None and now >= limits.deadline:
             moment = datetime.fromtimestamp(limits.deadline, UTC)
             return Stop(f"the deadline has come ({moment:%Y-%m-%d %H:%M} UTC)")
@@ -82,6 +161,11 @@ class Budget:
             end = datetime.fromtimestamp(now + left, UTC)
             return Wait(left, f"for the off-peak price, from {end:%H:%M} UTC")
         return None
+
+
+def _amount(amount: float) -> str:
+    """Money or tokens, with the digits that matter."""
+    return f"{amount:,.0f}" if amount == round(amount) else f"{amount:,.4g}"
 
 
 def read_tokens(text: str) -> int:
@@ -125,7 +209,7 @@ def read_deadline(text: str, *, now: float | None = None) -> float:
         return present + sum(int(part) * unit for part, unit in parts if part)
     try:
         moment = datetime.fromisoformat(text).astimezone().timestamp()
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         raise RecipeError(
             f"--deadline {text}: this is neither a span nor a moment",
             hint="Write it as 6h, 90m, 1h30m, or 2026-11-25T06:00.",

@@ -31,6 +31,25 @@ def test_the_budget_is_exceeded_by_less_than_what_is_in_flight(in_flight: int) -
     assert answered * 0.3 == pytest.approx(budget.spent_usd)
 
 
+@pytest.mark.parametrize("asked_at_once", [1, 8, 256])
+def test_with_room_the_budget_is_passed_by_one_answer_at_most(asked_at_once: int) -> None:
+    budget = Budget(Limits(usd=5.0, tokens=10_000), PRICED)
+    assert budget.room(in_flight=0) is None
+    budget.add(ONE, 0.3)
+    under_way = 0
+    while True:
+        if budget.refusal(in_flight=under_way) is None:
+            room = budget.room(in_flight=under_way)
+            assert room
+            under_way += min(room, asked_at_once)
+        if not under_way:
+            break
+        under_way -= 1
+        budget.add(ONE, 0.3)
+    assert 5.0 <= budget.spent_usd < 5.3
+    assert budget.room(in_flight=0) == 0
+
+
 def test_what_earlier_tries_spent_counts() -> None:
     budget = Budget(Limits(tokens=100), PriceList())
     for _ in range(10):
@@ -45,6 +64,44 @@ def test_a_sample_without_a_price_counts_as_the_mean_of_the_others() -> None:
     budget.add(ONE, 2.0)
     budget.add(ONE, None)
     assert budget.spent_usd == 4.0
+
+
+def test_the_mean_is_that_of_all_that_is_known_whatever_came_first() -> None:
+    budget = Budget(Limits(usd=10.0), PRICED)
+    budget.add(ONE, None)
+    budget.add(Usage(), 0.0)  # failed: it cost nothing
+    budget.add(ONE, 2.0)
+    assert budget.spent_usd == 4.0
+
+
+def test_attempts_that_may_have_been_billed_count() -> None:
+    budget = Budget(Limits(usd=10.0, tokens=1000), PRICED)
+    for _ in range(3):
+        budget.add(Usage(), 0.0, unanswered=1)
+    assert budget.refusal(in_flight=2) is None
+    budget.add(ONE, 2.0, unanswered=1)
+    assert budget.spent_usd == 10.0  # one answer and four attempts
+    assert budget.spent_tokens == 50
+    assert isinstance(budget.refusal(in_flight=0), Stop)
+
+
+@pytest.mark.parametrize("limits", [Limits(usd=5.0), Limits(tokens=500)])
+def test_a_limit_is_not_kept_blindly(limits: Limits) -> None:
+    budget = Budget(limits, PRICED)
+    for _ in range(8):
+        assert budget.refusal(in_flight=64) is None
+        budget.add(Usage(), None)
+    refusal = budget.refusal(in_flight=0)
+    assert isinstance(refusal, Stop)
+    assert "does not say what its answers take" in refusal.why
+    budget.add(ONE, 1.0)  # an answer that says so makes an estimate of the others
+    assert isinstance(budget.refusal(in_flight=0), Stop if limits.usd else type(None))
+
+
+def test_no_amount_is_no_limit() -> None:
+    for usd in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(RecipeError, match="this is no amount"):
+            Budget(Limits(usd=usd), PRICED)
 
 
 def test_the_deadline_stops_and_the_peak_waits() -> None:
@@ -70,13 +127,15 @@ def test_a_limit_in_usd_needs_a_price_and_off_peak_needs_a_peak() -> None:
         Budget(Limits(off_peak_only=True), PRICED)
 
 
-@pytest.mark.parametrize("text", ["", "many", "3T", "-1", "1e6"])
+@pytest.mark.parametrize("text", ["", "many", "3T", "-1", "1e6", "9" * 400])
 def test_what_is_no_number_of_tokens_is_refused(text: str) -> None:
     with pytest.raises(RecipeError, match="no number of tokens"):
         read_tokens(text)
 
 
-@pytest.mark.parametrize("text", ["", "soon", "6", "2026-13-01"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "6", "2026-13-01", "9" * 30 + "d", "9999-12-31T23:59-12:00"]
+)
 def test_what_is_no_deadline_is_refused(text: str) -> None:
     with pytest.raises(RecipeError, match="neither a span nor a moment"):
         read_deadline(text)
