@@ -186,7 +186,7 @@ class RunDir(Closing):
             raise RunDirError(
                 f"{self.paths.root} belongs to another recipe:{listed(changes)}",
                 hint=f"This matters from stage '{first}' on. To keep what comes before and put the"
-                f" rest aside: --restart-from {first}; {_ELSEWHERE}",
+                f" rest aside: --restart-from {first}; {_ELSEWHERE}{self._reuse_hint(first)}",
             )
         if STAGES.index(restart_from) > STAGES.index(first):
             raise RunDirError(
@@ -194,6 +194,12 @@ class RunDir(Closing):
                 f" changes:{listed(changes)}",
                 hint=f"This matters from stage '{first}' on: --restart-from {first}; {_ELSEWHERE}",
             )
+
+    def _reuse_hint(self, first: Stage) -> str:
+        """How answers that were paid for can still count."""
+        if first != "generate" or not self.paths.requests.exists():
+            return ""
+        return f"\nAnswers that still fit are taken over with --reuse {self.paths.root}"
 
     def _is_begun(self, stage: Stage) -> bool:
         return stage in self.manifest.stages or bool(self._made_by(stage))
