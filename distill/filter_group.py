@@ -6,7 +6,7 @@ traces (duplicates, choice) is asked about those without a fault only.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from distill.dedup import Duplicate, duplicate_check, exact_duplicates, near_duplicates
 from distill.filter_sections import FilterSection
@@ -88,6 +88,7 @@ class GroupJudge:
         """
         self._setup = setup
         self._verifier = verifier or setup.verifier()
+        self._name = self._verifier.name
         self._rules = trace_rules(
             setup.rules,
             needs_box=setup.needs_box,
@@ -133,23 +134,32 @@ class GroupJudge:
         return judged
 
     def _verified(self, group: Sequence[Candidate]) -> list[Judged]:
-        verdicts, is_new = self._verdicts(group)
+        verdicts, are_new = self._verdicts(group)
         known = [one.is_accepted for one in verdicts if one.is_accepted is not None]
         rate = sum(known) / len(known) if known else None
         return [
             Judged(candidate, verdict, is_new, rate, token_count(candidate.trace.completion))
-            for candidate, verdict in zip(group, verdicts, strict=True)
+            for candidate, verdict, is_new in zip(group, verdicts, are_new, strict=True)
         ]
 
-    def _verdicts(self, group: Sequence[Candidate]) -> tuple[list[Verdict], bool]:
-        stored = [one.verdict for one in group]
-        if all(verdict and verdict.verifier == self._verifier.name for verdict in stored):
-            return cast("list[Verdict]", stored), False
+    def _verdicts(self, group: Sequence[Candidate]) -> tuple[list[Verdict], list[bool]]:
+        """A verdict for each trace, and whether it is new.
+
+        An unknown one that was stored is no verdict: a judge may have been asked since, and
+        agreement needs all traces of a prompt.
+        """
         prompt = group[0].prompt
-        completions = [one.trace.completion for one in group]
         if isinstance(self._verifier, _GroupVerifier):
-            return self._verifier.verify_group(prompt, completions), True
-        return [self._verifier.verify(prompt, one) for one in completions], True
+            completions = [one.trace.completion for one in group]
+            return self._verifier.verify_group(prompt, completions), [True] * len(group)
+        verdicts, is_new = [], []
+        for one in group:
+            stored = one.verdict
+            if stored is None or stored.is_accepted is None or stored.verifier != self._name:
+                stored = None
+            verdicts.append(stored or self._verifier.verify(prompt, one.trace.completion))
+            is_new.append(stored is None)
+        return verdicts, is_new
 
     def _note(self, one: Judged, check: Check) -> None:
         one.checks.append(check)

@@ -13,7 +13,12 @@ from distill import filter_index, filter_shard
 from distill.errors import DataError, StageError
 from distill.filter import read_record
 from distill.filter_tables import TRAIN, VERDICTS, read_examples
+from distill.journal import Journal
 from distill.layout import RunLayout
+from distill.prompts import write_prompts
+from distill.traces import trace_line
+from distill.types import Completion, JudgedTrace, Prompt, Trace, Verdict
+from distill.verify import build_verifier
 from tests.distill.filtering import (
     Row,
     check,
@@ -274,6 +279,29 @@ def _judged_shards_again(folder: Path, rows: list[Row]) -> list[int]:
     """The same over the file as it lies there."""
     with mock.patch("tests.distill.filtering.write_rows", lambda path, rows: path):
         return _judged_shards(folder, rows)
+
+
+def test_without_gold_answers_the_majority_of_a_prompt_is_right(tmp_path: Path) -> None:
+    rows = [row(0, index, "774"[index]) | {"answer": None} for index in range(3)]
+    report = run_filter(tmp_path, rows, kind="agreement", correct="only")
+    assert [one["verdict"]["is_accepted"] for one in verdicts(tmp_path)] == [True, True, False]
+    assert report.verifier.startswith("agreement/")
+
+
+def test_a_stored_verdict_counts_if_it_is_known_and_of_the_same_verifier(tmp_path: Path) -> None:
+    write_prompts(tmp_path / "prompts" / "train.jsonl", [Prompt("p", "?", "1")])
+    name = build_verifier("answer").name
+    stored = [(False, name), (None, name), (False, "other/1")]
+    path = tmp_path / "traces.jsonl"
+    with Journal.open(path) as journal:
+        journal.append({"kind": "header", "sampling": {}})
+        for index, (is_accepted, verifier) in enumerate(stored):
+            trace = Trace("p", index, "m", Completion(r"\boxed{1}", f"w{index} is 1"))
+            verdict = Verdict(is_accepted, "stored", verifier)
+            journal.append(trace_line(JudgedTrace(trace, verdict)))
+    report = run_filter(tmp_path, path, correct="label")
+    assert [one["verdict"]["is_accepted"] for one in verdicts(tmp_path)] == [False, True, True]
+    assert report.judged == 2
 
 
 def test_a_filter_that_was_finished_can_be_read_back(tmp_path: Path) -> None:
