@@ -49,6 +49,16 @@ class Allowance(Protocol):
         """
         ...
 
-    def add(self, usage: Usage, usd: float | None) -> None:
-        """Count what a stored sample cost, those of earlier tries included; ``None``: unknown."""
+    def room(self, *, in_flight: int) -> int | None:
+        """Requests that may be sent beside those in flight; ``None`` if nothing says how many."""
+        ...
+
+    def add(self, usage: Usage, usd: float | None, *, unanswered: int = 0) -> None:
+        """Count what a stored sample cost, those of earlier tries included.
+
+        Args:
+            usage: Its tokens.
+            usd: Money; ``None`` if that is not known.
+            unanswered: Further attempts for it that may have been billed.
+        """
         ...

@@ -10,6 +10,7 @@ This module knows no models; what is asked next is ``distill.schedule``'s to say
 spent its ``Allowance``'s.
 """
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -171,7 +172,7 @@ class _Run:
         self._started = time.monotonic()
         if allowance is not None:  # what earlier tries spent is spent before anything is asked
             for sample in stored.values():
-                allowance.add(sample.usage, sample.usd)
+                allowance.add(sample.usage, sample.usd, unanswered=sample.unanswered)
 
     def note_requests(self, asked: AskedLog) -> None:
         """Note from now on what is asked, before it is sent."""
@@ -183,7 +184,8 @@ class _Run:
             self._journal.commit()
         else:
             self._settle(self._commits.safe())
-        if not self._is_allowed():
+        n = min(n, self._allowed())
+        if not n:
             return ()
         requests = self._take(n)
         if len(requests) < n and self._commits is not None and self._commits.is_waiting:
@@ -325,11 +327,16 @@ class _Run:
             tokens_per_second=self._tokens_per_second(),
         )
 
-    def _is_allowed(self) -> bool:
+    def _allowed(self) -> int:
+        """Requests that the allowance leaves room for."""
         if self._allowance is None:
-            return True
-        self._refusal = self._allowance.refusal(in_flight=self._schedule.in_flight)
-        return self._refusal is None
+            return sys.maxsize
+        in_flight = self._schedule.in_flight
+        self._refusal = self._allowance.refusal(in_flight=in_flight)
+        room = self._allowance.room(in_flight=in_flight)
+        if self._refusal is not None:
+            return 0
+        return sys.maxsize if room is None else room
 
     def _settle(
         self, finished: Sequence[tuple[SampleKey, Sample]], *, is_resumed: bool = False
@@ -341,7 +348,7 @@ class _Run:
     def _count(self, key: SampleKey, sample: Sample, *, is_resumed: bool) -> None:
         self.tally.add(sample, is_first=key.sample_index == 0, is_resumed=is_resumed)
         if self._allowance is not None and not is_resumed:
-            self._allowance.add(sample.usage, sample.usd)
+            self._allowance.add(sample.usage, sample.usd, unanswered=sample.unanswered)
 
     def _tokens_per_second(self) -> float:
         return self.tally.new_tokens / max(time.monotonic() - self._started, 1e-9)

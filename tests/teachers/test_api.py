@@ -421,7 +421,10 @@ class Pausing:
         self.refusals += left > 0
         return Wait(left, "for the off-peak price") if left > 0 else None
 
-    def add(self, usage: Usage, usd: float | None) -> None:
+    def room(self, *, in_flight: int) -> int | None:
+        return None
+
+    def add(self, usage: Usage, usd: float | None, *, unanswered: int = 0) -> None:
         """Nothing is counted."""
 
 
