@@ -5,11 +5,13 @@ judged here: starting a worker takes longer than judging a thousand traces.
 """
 
 import os
+import signal
+import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 
 from distill.errors import StageError
 from distill.filter_shard import ShardJudge, ShardResult, ShardWork, finished_shard
@@ -82,7 +84,17 @@ _judge_of_process: list[ShardJudge] = []
 
 
 def _begin(work: ShardWork) -> None:
+    """In a worker: Ctrl-C is its parent's business, and it ends when that does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _judge_of_process[:] = [ShardJudge(work)]
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _judge(shard: int) -> ShardResult:

@@ -18,6 +18,8 @@ from distill.shingles import shingle, similarity
 
 Shingled = npt.NDArray[np.uint64]
 
+_COMPARED: Final = 64
+"""Of more traces of a prompt so many are drawn first: all pairs of them are compared."""
 _HOW: Final = {
     "farthest": "are farther apart",
     "shortest": "are shorter",
@@ -107,13 +109,16 @@ def _mixed(
 
 
 def _farthest(group: Sequence[Choosable], wanted: int, rng: random.Random) -> set[int]:
-    """Beginning with the first trace, always the one whose nearest chosen one is farthest.
+    """The two that are farthest apart, then always the one whose nearest chosen one is farthest.
 
     One trace alone is the one that is nearest to all others: what most of them have in common.
     """
-    del rng
+    places = range(len(group))
+    if len(group) > max(_COMPARED, wanted):
+        few = sorted(rng.sample(places, max(_COMPARED, wanted)))
+        return {few[place] for place in _farthest([group[place] for place in few], wanted, rng)}
     shingles = shingle([one.text for one in group])
-    sets = [shingles.of(place) for place in range(len(group))]
+    sets = [shingles.of(place) for place in places]
     alike = np.array([[similarity(one, other) for other in sets] for one in sets])
     if wanted == 1:
         return {int(np.argmax(alike.sum(axis=1)))}
