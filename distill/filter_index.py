@@ -18,7 +18,7 @@ import numpy.typing as npt
 from distill.errors import DataError
 from distill.journal import read_journal
 from distill.prompt_file import PromptFile
-from distill.storage import make_folder
+from distill.storage import make_folder, storage_errors
 from distill.trace_files import BrokenRow, Row, parse_row, row_key
 from distill.trace_source import TraceSource
 
@@ -74,8 +74,9 @@ class Index:
     def save(self, folder: Path) -> "Index":
         """Write it for the workers; what comes back has the shards and no rows."""
         make_folder(folder)
-        for name in _ARRAYS:
-            np.save(folder / f"{name}.npy", getattr(self, name))
+        with storage_errors(folder):
+            for name in _ARRAYS:
+                np.save(folder / f"{name}.npy", getattr(self, name))
         none = np.empty(0, np.int64)
         return replace(self, offsets=none, lengths=none, rows=none, ranks=none)
 
