@@ -77,7 +77,16 @@ def recipe_of(recipe: Path | None, sets: Sequence[str]) -> Recipe:
 
 
 def setup_of(recipe: Recipe, source: str) -> FilterSetup:
-    """How the filter works with these settings."""
+    """How the filter works with these settings.
+
+    Raises:
+        RecipeError: If a model shall judge, which only the stage of a run can ask.
+    """
+    if recipe.verify.kind == "judge":
+        raise RecipeError(
+            "a model judges in the stage of a run, where what it costs is journalled",
+            hint="distill filter RECIPE, with the traces as that recipe's teacher: kind = 'replay'",
+        )
     return FilterSetup(
         recipe.verify,
         recipe.filter,

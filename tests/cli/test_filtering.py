@@ -87,6 +87,11 @@ def test_settings_are_checked_like_a_recipe(run: Run, tmp_path: Path) -> None:
         run("filter", "x.toml", "--to", "there")
 
 
+def test_a_model_judges_in_a_run_only(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="a model judges in the stage of a run"):
+        run("filter", "--traces", _written(tmp_path), "--set", "verify.kind=judge")
+
+
 def test_a_rule_that_eats_too_much_stops_the_run(run: Run, tmp_path: Path) -> None:
     path = _written(tmp_path, [row(0, 0), *(row(0, index, "2") for index in range(1, 5))])
     with pytest.raises(StageError, match="fault with 4 of 5 traces, more than 60%"):

@@ -57,6 +57,14 @@ def test_farthest_takes_the_traces_that_share_least() -> None:
     assert _chosen(group=group, per_prompt=1, by="farthest") == {1}  # most like all others
 
 
+def test_farthest_copes_with_many_traces_of_one_prompt() -> None:
+    group = [Choosable(str(place), 1, reasoning(0, place)) for place in range(500)]
+    chosen = _chosen(group=group, per_prompt=3, by="farthest")
+    assert len(chosen) == 3
+    assert chosen == _chosen(group=group, per_prompt=3, by="farthest")
+    assert chosen != _chosen(1, group=group, per_prompt=3, by="farthest")
+
+
 def test_farthest_agrees_with_trying_every_pair() -> None:
     rng = random.Random(0)
     for _ in range(20):
