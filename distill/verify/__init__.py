@@ -1,8 +1,8 @@
 """Rules that judge one completion; ``build_verifier`` makes one by its kind.
 
-``answer`` for maths, ``choice``, ``exact``, ``schema``, ``agreement`` where there is no gold
-answer, ``judge`` for what a model found, ``custom`` for a user's own function; ``form`` holds checks of shape that
-need no gold answer.
+``answer`` for maths, ``code`` for programs, ``choice``, ``exact``, ``schema``, ``agreement`` where
+there is no gold answer, ``judge`` for what a model found, ``custom`` for a user's own function;
+``form`` holds checks of shape that need no gold answer.
 """
 
 import difflib
@@ -18,6 +18,7 @@ KINDS = {
     "exact": "distill.verify.exact:ExactVerifier",
     "schema": "distill.verify.schema:SchemaVerifier",
     "agreement": "distill.verify.agreement:AgreementVerifier",
+    "code": "distill.verify.code:CodeVerifier",
     "judge": "distill.verify.judge:JudgeVerifier",
     "custom": "distill.verify.custom:CustomVerifier",
 }
@@ -36,7 +37,7 @@ def build_verifier(kind: str, **options: object) -> Verifier:
         >>> build_verifier("anwser")
         Traceback (most recent call last):
         distill.errors.RecipeError: unknown verifier 'anwser'; did you mean 'answer'?
-          Kinds: answer, choice, exact, schema, agreement, judge, custom, or 'module:function'.
+          Kinds: answer, choice, exact, schema, agreement, code, judge, custom, 'module:function'.
     """
     if ":" in kind:
         kind, options = "custom", {"function": kind, **options}
@@ -44,7 +45,7 @@ def build_verifier(kind: str, **options: object) -> Verifier:
         meant = difflib.get_close_matches(kind, KINDS, n=1)
         raise RecipeError(
             f"unknown verifier {kind!r}" + (f"; did you mean {meant[0]!r}?" if meant else ""),
-            hint=f"Kinds: {', '.join(KINDS)}, or 'module:function'.",
+            hint=f"Kinds: {', '.join(KINDS)}, 'module:function'.",
         )
     module, _, name = KINDS[kind].partition(":")
     verifier = getattr(importlib.import_module(module), name)
