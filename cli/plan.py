@@ -1,18 +1,18 @@
 """``distill plan``: what sampling a recipe's teacher will take, before it is paid for."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cli.console import columns, duration, note, paint, say, say_json
 from cli.options import AsJson, Overrides, RecipeFile, RunFolder
 
 if TYPE_CHECKING:
-    from distill.plan import Plan
+    from distill.plan import Pace, Plan, PromptFigures
     from distill.pricing import PriceEntry
-    from distill.recipe import Recipe
-
-_LOCAL_CONCURRENCY = 1
+    from distill.recipe import ApiTeacher, EmbeddedTeacher, Recipe, ReplayTeacher
+    from distill.types import Prompt
 
 
 def plan(
@@ -30,75 +30,190 @@ def plan(
     Example: distill plan my.toml --set generate.until_correct=1
     """
     from cli.job import Order, recipe_and_folder
-    from distill.records import to_record
+    from cli.planned import save
 
     order = Order(recipe, ("generate",), overrides=overrides or (), run_dir=run_dir)
     loaded, folder = recipe_and_folder(order)
     made = plan_of(loaded, folder)
+    save(loaded, folder, made.generate)
     if as_json:
-        say_json({"recipe": loaded.name, "run": str(folder), **to_record(made.plan)})
+        say_json(_as_json(loaded, folder, made))
         return
     _say(made)
-    if not any(one.is_measured for one in made.plan.assumptions) and made.is_billed:
+    if loaded.verify.kind == "judge":
+        note("\nNot in it: what the judge of [verify] costs, about one question for each answer.")
+    if not any(one.is_measured for one in made.generate.assumptions) and made.is_billed:
         note(f"\nTo measure instead: {order.command('generate')} --pilot 20")
 
 
 @dataclass(frozen=True, slots=True)
 class MadePlan:
-    """A plan, and what the recipe says that it is about."""
+    """What the stages that ask the teacher will take.
 
-    plan: "Plan"
+    Attributes:
+        generate: The traces.
+        evaluate: The teacher on the held-out prompts; ``None`` if it is not evaluated, or not
+            billed.
+        is_billed: Whether the teacher costs money.
+        entry: What it charges, if that is known.
+    """
+
+    generate: "Plan"
+    evaluate: "Plan | None"
     is_billed: bool
     entry: "PriceEntry | None"
 
 
-def plan_of(recipe: "Recipe", folder: Path, *, measures: bool = True) -> MadePlan:
-    """The plan of a recipe's generation.
+def plan_of(recipe: "Recipe", folder: Path) -> MadePlan:
+    """The plan of a recipe, with what the traces in its run folder measured.
 
     Args:
         recipe: What is planned.
         folder: Its run folder; there may be none yet.
-        measures: Whether stored traces may replace assumptions.
     """
     import time
 
     from cli.stages import stream_prompts_of
-    from distill.layout import RunLayout
-    from distill.plan import make_plan, measure_prompts
     from distill.recipe import ApiTeacher
+    from teachers import prices_of
+
+    is_billed = isinstance(recipe.teacher, ApiTeacher)
+    evaluate = None
+    if is_billed and "teacher" in recipe.eval.models:
+        evaluate = _evaluation(recipe, folder)
+    return MadePlan(
+        generation(recipe, folder, stream_prompts_of(recipe.prompts)),
+        evaluate,
+        is_billed,
+        prices_of(recipe.teacher).entry(time.time()),
+    )
+
+
+def generation(recipe: "Recipe", folder: Path | None, prompts: "Iterable[Prompt]") -> "Plan":
+    """The plan of the generation; without a folder, nothing is measured."""
+    from distill.pilot import read_totals
+
+    section = recipe.generate
+    path = _traces(folder)
+    totals = None
+    if path is not None:
+        totals = read_totals(path, samples=section.samples, until_correct=section.until_correct)
+    return _made(
+        recipe,
+        path,
+        _measured(recipe, prompts),
+        samples=section.samples,
+        until_correct=section.until_correct,
+        max_tokens=section.max_tokens,
+        totals=totals,
+    )
+
+
+def _evaluation(recipe: "Recipe", folder: Path) -> "Plan":
+    """The teacher on held-out prompts; the traces measured how long its answers are."""
+    from cli.stages import stream_prompts_of
+
+    section = recipe.eval
+    figures = _measured(recipe, stream_prompts_of(section.prompts))
+    return _made(
+        recipe,
+        _traces(folder),
+        figures,
+        samples=section.samples,
+        until_correct=None,
+        max_tokens=section.max_tokens,
+    )
+
+
+def _made(recipe: "Recipe", path: Path | None, figures: "PromptFigures", **settings: Any) -> "Plan":  # noqa: ANN401 - of make_plan
+    import time
+
+    from distill.plan import make_plan
     from distill.spent import Spent, read_spent
     from teachers import prices_of
 
-    teacher, generate = recipe.teacher, recipe.generate
-    is_billed = isinstance(teacher, ApiTeacher)
-    concurrency = _LOCAL_CONCURRENCY
-    if isinstance(teacher, ApiTeacher):
-        from teachers.connect import concurrency as concurrency_of
-
-        concurrency = concurrency_of(teacher)
-    entry = prices_of(teacher).entry(time.time())
-    traces = RunLayout(folder).traces
     spent = Spent()
-    if measures and traces.is_file():
-        for one in read_spent(traces).values():
-            spent.merge(one)
-    made = make_plan(
-        measure_prompts(stream_prompts_of(recipe.prompts), getattr(teacher, "system", "")),
-        samples=generate.samples,
-        until_correct=generate.until_correct,
-        max_tokens=generate.max_tokens,
-        concurrency=concurrency,
+    for one in read_spent(path).values() if path is not None else ():
+        spent.merge(one)
+    entry = prices_of(recipe.teacher).entry(time.time())
+    return make_plan(
+        figures,
+        pace=_pace(recipe.teacher),
         price=entry.price if entry else None,
         peak_price=entry.peak_price if entry else None,
         spent=spent if spent.samples else None,
+        **settings,
     )
-    return MadePlan(made, is_billed, entry)
+
+
+def _traces(folder: Path | None) -> Path | None:
+    from distill.layout import RunLayout
+
+    path = RunLayout(folder).traces if folder is not None else None
+    return path if path is not None and path.is_file() else None
+
+
+def _measured(recipe: "Recipe", prompts: "Iterable[Prompt]") -> "PromptFigures":
+    from distill.plan import measure_prompts
+
+    return measure_prompts(prompts, getattr(recipe.teacher, "system", ""))
+
+
+def _pace(teacher: "EmbeddedTeacher | ReplayTeacher | ApiTeacher") -> "Pace":
+    from distill.plan import Pace
+    from distill.recipe import ApiTeacher
+
+    if not isinstance(teacher, ApiTeacher):
+        return Pace(1)
+    from teachers.catalog import find_endpoint, find_model
+    from teachers.connect import concurrency
+
+    model = find_model(find_endpoint(teacher.endpoint, teacher.override), teacher.model)
+    return Pace(
+        concurrency(teacher),
+        teacher.requests_per_minute or model.requests_per_minute,
+        teacher.tokens_per_minute or model.tokens_per_minute,
+    )
+
+
+def _as_json(recipe: "Recipe", folder: Path, made: MadePlan) -> dict[str, Any]:
+    from distill.records import to_record
+
+    evaluate = made.evaluate
+    return {
+        "recipe": recipe.name,
+        "run": str(folder),
+        **to_record(made.generate),
+        "eval": None if evaluate is None else to_record(evaluate),
+    }
 
 
 def _say(made: MadePlan) -> None:
-    from cli.costs import usage_text, usd_text
+    from cli.costs import usd_text
 
-    plan_ = made.plan
+    say(f"{paint('generate', 'bold')}")
+    rows = _rows(made.generate, made)
+    if made.generate.stored:
+        stored = f"{made.generate.stored:,} samples already, {usd_text(made.generate.spent_usd)}"
+        rows.append(("stored", stored))
+    say(columns(rows))
+    if made.evaluate is not None:
+        say(f"\n{paint('eval', 'bold')}, of the teacher on the held-out prompts (eval.models)")
+        say(columns(_rows(made.evaluate, made)))
+    say("\nResting on")
+    names = [(one.name, f"{one.value}  ({one.source})") for one in made.generate.assumptions]
+    if not made.is_billed:
+        names = [row for row in names if row[0] not in ("at once", "time")]
+    elif made.entry is not None:
+        price = made.entry.price
+        shown = f"{price.input_usd:g} read, {price.output_usd:g} written, per million tokens"
+        names.append(("price", f"{shown}  ({made.entry.source})"))
+    say(columns(names))
+
+
+def _rows(plan_: "Plan", made: MadePlan) -> list[tuple[str, str]]:
+    from cli.costs import usage_text
+
     samples = f"{plan_.samples:,.0f}"
     if plan_.samples < plan_.fixed_samples:
         samples += f" expected, {plan_.fixed_samples:,} at most"
@@ -107,34 +222,17 @@ def _say(made: MadePlan) -> None:
         ("samples", samples),
         ("tokens", usage_text(plan_.usage)),
     ]
-    if made.is_billed:
-        rows.append(("cost", _cost_text(plan_)))
-        rows.append(("time", f"about {duration(plan_.hours * 3600)}"))
-    else:
-        rows.append(("cost", "nothing is billed: this teacher runs here"))
-    if plan_.stored:
-        rows.append(("stored", f"{plan_.stored:,} samples already, {usd_text(plan_.spent_usd)}"))
-    say(f"{paint('generate', 'bold')}")
-    say(columns(rows))
-    say("\nResting on")
-    names = [(one.name, f"{one.value}  ({one.source})") for one in plan_.assumptions]
     if not made.is_billed:
-        names = [row for row in names if row[0] not in ("at once", "time")]
-    elif made.entry is not None:
-        source = made.entry.source or f"in force since {made.entry.since}"
-        price = made.entry.price
-        shown = f"{price.input_usd:g} read, {price.output_usd:g} written, per million tokens"
-        names.append(("price", f"{shown}  ({source})"))
-    say(columns(names))
+        return [*rows, ("cost", "nothing is billed: this teacher runs here")]
+    return [*rows, ("cost", _cost_text(plan_)), ("time", f"about {duration(plan_.hours * 3600)}")]
 
 
 def _cost_text(plan_: "Plan") -> str:
     from cli.costs import usd_text
 
     text = usd_text(plan_.usd)
-    if plan_.usd is not None and plan_.error < 1:
-        low, high = (plan_.usd * (1 + sign * 2 * plan_.error) for sign in (-1, 1))
-        text += f" ({usd_text(max(low, 0.0))} to {usd_text(high)} with the spread of the answers)"
     if plan_.peak_usd is not None:
         text += f" off-peak, {usd_text(plan_.peak_usd)} if all is asked at peak"
+    if plan_.low_usd is not None and plan_.high_usd is not None:
+        text += f"; {usd_text(plan_.low_usd)} to {usd_text(plan_.high_usd)} by what was measured"
     return text

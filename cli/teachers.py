@@ -71,7 +71,10 @@ def _say_one(endpoint: "Endpoint") -> None:
 def _model_rows(model: "KnownModel") -> list[tuple[str, str]]:
     if model.retired is not None:
         return [("retired", f"{model.retired}; use {model.successor}")]
-    rows = [(f"since {entry.since}", _price_text(entry)) for entry in model.prices.entries]
+    rows: list[tuple[str, str]] = []
+    for entry in model.prices.entries:
+        names = [f"since {entry.since}", "", ""]
+        rows += zip(names, _price_text(entry).splitlines(), strict=False)
     limits = {
         "at once": model.concurrency,
         "requests/min": model.requests_per_minute,
@@ -88,13 +91,20 @@ def _price_text(entry: "PriceEntry") -> str:
     text = f"{price.input_usd:g} read, {price.cached_usd:g} cached, {price.output_usd:g} written"
     if entry.peak_price is not None and entry.peak_hours is not None:
         hours = ", ".join(f"{begin:02}-{end:02}" for begin, end in entry.peak_hours.windows)
-        days = "-".join(
-            _DAYS[day] for day in (min(entry.peak_hours.weekdays), max(entry.peak_hours.weekdays))
-        )
+        days = _days(entry.peak_hours.weekdays)
+        if entry.peak_hours.holidays:
+            days += f" but for {len(entry.peak_hours.holidays)} known holidays"
         peak = entry.peak_price
-        text += f"; {peak.input_usd:g}/{peak.cached_usd:g}/{peak.output_usd:g}"
-        text += f" at peak ({hours} UTC, {days})"
-    return f"{text} ({entry.source})" if entry.source else text
+        text += f"\npeak: {peak.input_usd:g} read, {peak.cached_usd:g} cached"
+        text += f", {peak.output_usd:g} written, {hours} UTC, {days}"
+    return f"{text}\n{entry.source}" if entry.source else text
+
+
+def _days(weekdays: frozenset[int]) -> str:
+    first, last = min(weekdays), max(weekdays)
+    if len(weekdays) == last - first + 1 and first < last:
+        return f"{_DAYS[first]}-{_DAYS[last]}"
+    return ", ".join(_DAYS[day] for day in sorted(weekdays))
 
 
 def _price_table(endpoints: "list[Endpoint]") -> str:

@@ -10,17 +10,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from distill.early_stop import PASS_ALPHA, PASS_BETA, expected_samples, pass_rates
+from distill.early_stop import PASS_ALPHA, PASS_BETA, expected_samples
+from distill.pilot import PromptTotals
 from distill.pricing import Price
 from distill.spent import Spent
 from distill.types import Prompt, Usage
 
 _OUTPUT_TOKENS: Final = 6_000
 _REASONING_SHARE: Final = 0.9
-_TOKENS_PER_SECOND: Final = 30.0
+_TOKENS_PER_SECOND: Final = 20.0
 _BYTES_PER_TOKEN: Final = 4.0
 _FRAME_TOKENS: Final = 12
 _LEAST_MEASURED: Final = 5
+_MOST_UNFINISHED: Final = 0.1
+"""Share of the prompts: those that are not finished yet are the hard ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,9 @@ class Plan:
         usage: Expected tokens.
         usd: At the off-peak price; ``None`` when no price is known.
         peak_usd: At the peak price; ``None`` when there is none.
-        error: Standard error of the money and tokens, as a share; 1 while nothing is measured.
-        hours: At the given concurrency.
+        low_usd: Where measured prompts say so: at least, in about 19 of 20 pilots.
+        high_usd: The same for at most.
+        hours: At the given concurrency and limits.
         spent_usd: What stored traces have cost already; ``None`` if unknown.
         stored: Samples that are stored already.
         assumptions: What all of this rests on.
@@ -64,11 +68,27 @@ class Plan:
     usage: Usage
     usd: float | None
     peak_usd: float | None
-    error: float
+    low_usd: float | None
+    high_usd: float | None
     hours: float
     spent_usd: float | None
     stored: int
     assumptions: tuple[Assumption, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast may be asked.
+
+    Attributes:
+        concurrency: Requests under way at once.
+        requests_per_minute: Limit; ``None`` if there is none.
+        tokens_per_minute: The same for tokens read and written.
+    """
+
+    concurrency: int
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +115,11 @@ def make_plan(
     samples: int,
     until_correct: int | None,
     max_tokens: int,
-    concurrency: int,
+    pace: Pace,
     price: Price | None,
     peak_price: Price | None = None,
     spent: Spent | None = None,
+    totals: PromptTotals | None = None,
 ) -> Plan:
     """Estimate a generation.
 
@@ -107,55 +128,85 @@ def make_plan(
         samples: Of each prompt, at most.
         until_correct: Right ones at which a prompt is asked no more; ``None`` draws all.
         max_tokens: Of an answer, at most.
-        concurrency: Requests under way at once.
+        pace: How fast may be asked.
         price: Off-peak, or always; ``None`` if unknown.
         peak_price: In the peak hours, if there are any.
         spent: What stored traces took, if there are any.
+        totals: What their prompts took, under the same ``samples`` and ``until_correct``.
     """
-    is_measured = spent is not None and spent.answered >= _LEAST_MEASURED
-    measured = spent if spent is not None and is_measured else None
-    alpha, beta, pass_rate = _pass_rate(measured)
-    each = expected_samples(samples, until_correct, alpha, beta)
+    timed = spent if spent is not None and spent.answered >= _LEAST_MEASURED else None
+    measured = timed if timed is not None and timed.usage.output_tokens else None
+    whole = totals if measured and totals is not None and _is_representative(totals) else None
+    each, drawing = _samples(whole, samples, until_correct)
     output, reasoning, answers = _output_tokens(measured, max_tokens)
+    if whole is not None:
+        finished = whole.output_tokens / each  # of an answer, where all of a prompt's are there
+        output, reasoning = finished, reasoning * finished / output
     read, cached, reading = _input_tokens(measured, prompts)
-    seconds, pace = _seconds(measured, output)
+    seconds, timing = _seconds(timed, output)
     total = each * prompts.count
     usage = Usage(*(round(one * total) for one in (read, output, reasoning, cached)))
-    assumptions = [answers, reading, pace]
-    if until_correct is not None:
-        assumptions.insert(0, pass_rate)
-    assumptions.append(Assumption("at once", f"{concurrency:,} requests", "recipe or catalogue"))
+    usd = price.cost(usage) if price else None
+    assumptions = [answers, reading, timing, *_pace_rows(pace)]
+    if until_correct is not None or whole is not None:
+        assumptions.insert(0, drawing)
     return Plan(
         prompts=prompts.count,
         samples=total,
         fixed_samples=samples * prompts.count,
         usage=usage,
-        usd=price.cost(usage) if price else None,
+        usd=usd,
         peak_usd=peak_price.cost(usage) if peak_price else None,
-        error=measured.output_error if measured else 1.0,
-        hours=seconds * _rounds(total, concurrency, samples if until_correct else 1) / 3600,
+        low_usd=None if usd is None or whole is None else usd * whole.low,
+        high_usd=None if usd is None or whole is None else usd * whole.high,
+        hours=_hours(total, usage, pace, seconds, in_turn=samples if until_correct else 1),
         spent_usd=spent.known_usd if spent else 0.0,
         stored=spent.samples if spent else 0,
         assumptions=tuple(assumptions),
     )
 
 
-def _rounds(samples: float, concurrency: int, in_turn: int) -> float:
-    """How many answers long it takes; a hard prompt's samples come one after the other."""
-    return max(samples / concurrency, float(in_turn))
+def _is_representative(totals: PromptTotals) -> bool:
+    """Whether finished prompts are enough, and not only the easy ones."""
+    known = totals.prompts + totals.unfinished
+    return totals.prompts >= _LEAST_MEASURED and totals.unfinished <= _MOST_UNFINISHED * known
 
 
-def _pass_rate(spent: Spent | None) -> tuple[float, float, Assumption]:
-    """Parameters of the distribution of pass rates; a pilot gives its mean, not its shape."""
-    name = "right at first"
-    if spent is None or spent.first < _LEAST_MEASURED:
-        mean = PASS_ALPHA / (PASS_ALPHA + PASS_BETA)
-        source = f"assumed: pass rates as Beta({PASS_ALPHA}, {PASS_BETA})"
-        return PASS_ALPHA, PASS_BETA, Assumption(name, f"{mean:.0%} of the prompts", source)
-    alpha, beta = pass_rates(spent.first, spent.first_accepted)
-    source = f"measured on {spent.first:,} prompts; their spread is assumed"
-    mean = alpha / (alpha + beta)
-    return alpha, beta, Assumption(name, f"{mean:.0%} of the prompts", source, is_measured=True)
+def _hours(samples: float, usage: Usage, pace: Pace, seconds: float, *, in_turn: int) -> float:
+    """The slowest of what holds it up; a hard prompt's samples come one after the other."""
+    bounds = [seconds * max(samples / pace.concurrency, float(in_turn)) / 3600]
+    if pace.requests_per_minute:
+        bounds.append(samples / pace.requests_per_minute / 60)
+    if pace.tokens_per_minute:
+        tokens = usage.input_tokens + usage.output_tokens
+        bounds.append(tokens / pace.tokens_per_minute / 60)
+    return max(bounds)
+
+
+def _pace_rows(pace: Pace) -> list[Assumption]:
+    source = "recipe or catalogue"
+    rows = [Assumption("at once", f"{pace.concurrency:,} requests", source)]
+    if pace.requests_per_minute:
+        limit = f"{pace.requests_per_minute:,} requests a minute"
+        rows.append(Assumption("limit", limit, source))
+    if pace.tokens_per_minute:
+        limit = f"{pace.tokens_per_minute:,} tokens a minute"
+        rows.append(Assumption("limit", limit, source))
+    return rows
+
+
+def _samples(
+    totals: PromptTotals | None, samples: int, until_correct: int | None
+) -> tuple[float, Assumption]:
+    """How many answers a prompt gets."""
+    name = "samples"
+    if totals is not None:
+        source = f"measured on {totals.prompts:,} prompts"
+        shown = f"{totals.samples:.2f} a prompt"
+        return totals.samples, Assumption(name, shown, source, is_measured=True)
+    each = expected_samples(samples, until_correct, PASS_ALPHA, PASS_BETA)
+    source = f"assumed: pass rates of prompts spread as Beta({PASS_ALPHA}, {PASS_BETA})"
+    return each, Assumption(name, f"{each:.2f} a prompt", source)
 
 
 def _output_tokens(spent: Spent | None, max_tokens: int) -> tuple[float, float, Assumption]:
@@ -169,7 +220,7 @@ def _output_tokens(spent: Spent | None, max_tokens: int) -> tuple[float, float, 
         )
     output = spent.mean_output_tokens
     reasoning = spent.usage.reasoning_tokens / spent.answered
-    source = f"measured on {spent.answered:,} answers, ± {spent.output_error:.0%}"
+    source = f"measured on {spent.answered:,} answers"
     return (
         output,
         reasoning,
