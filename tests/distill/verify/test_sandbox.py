@@ -29,7 +29,10 @@ def without_privileges() -> list[str]:
     return ["unshare", "--user"]
 
 
+WALLS = client._walls  # as it is; the fixture puts another one in its place
 USERS = {"as it is": as_root, "without privileges": without_privileges}
+SEES_A_ROOT = {"list root"}
+"""What bubblewrap lets one see: the folders that it made."""
 
 
 @pytest.fixture(scope="module", params=USERS)
@@ -142,3 +145,17 @@ def test_where_the_walls_do_not_hold_code_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(client._PROBES, "computes", "print('this wall is open')")
     with pytest.raises(MissingDependencyError, match="does not hold here: code computes"):
         Sandbox(workers=1)
+
+
+def test_bubblewrap_closes_the_server_in_where_landlock_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not installed here; Landlock, which the other tests use, is")
+    monkeypatch.setattr(client, "_walls", WALLS)
+    monkeypatch.setenv("DISTILL_SECRET", "secret")
+    with Sandbox(seconds=2, memory_bytes=1 << 28, workers=1, backend="bubblewrap") as sandbox:
+        assert sandbox.run("print(6 * 7)").stdout == "42\n"
+        for name, code in ATTACKS.items():
+            if name not in SEES_A_ROOT:
+                assert "ESCAPED" not in sandbox.run(code).stdout, name
