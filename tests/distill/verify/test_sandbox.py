@@ -31,7 +31,7 @@ def without_privileges() -> list[str]:
 
 WALLS = client._walls  # as it is; the fixture puts another one in its place
 USERS = {"as it is": as_root, "without privileges": without_privileges}
-SEES_A_ROOT = {"list root"}
+SEES_A_ROOT = {"list root", "stat and walk"}
 """What bubblewrap lets one see: the folders that it made."""
 
 
