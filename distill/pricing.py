@@ -16,6 +16,7 @@ from distill.types import Usage
 _MILLION: Final = 1e6
 _DAY_SECONDS: Final = 86_400
 _THURSDAY: Final = 3  # weekday of 1970-01-01
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _LOOK_AHEAD: Final = timedelta(days=31)
 
 
@@ -40,7 +41,8 @@ class Price:
             >>> Price(0.15, 0.003, 0.6).cost(Usage(input_tokens=1_000_000, output_tokens=500_000))
             0.45
         """
-        fresh = usage.input_tokens - usage.cached_tokens
+        # An endpoint that counts what it read from its cache apart must not earn money by it.
+        fresh = max(usage.input_tokens - usage.cached_tokens, 0)
         return (
             fresh * self.input_usd
             + usage.cached_tokens * self.cached_usd
@@ -70,7 +72,7 @@ class PeakHours:
         hour = second // 3600
         if not any(begin <= hour < end for begin, end in self.windows):
             return False
-        return not self.holidays or datetime.fromtimestamp(at, UTC).date() not in self.holidays
+        return not self.holidays or date.fromordinal(days + _EPOCH_DAY) not in self.holidays
 
     def seconds_left(self, at: float) -> float:
         """Until they end; 0 outside of them."""
@@ -90,7 +92,7 @@ class PriceEntry:
     """The prices of a model from one day on.
 
     Attributes:
-        since: First day, UTC.
+        since: First day, UTC, on which they are known to hold.
         price: Off-peak, or always.
         peak_price: In the peak hours; ``None`` if there are none.
         peak_hours: When they are.
@@ -114,11 +116,13 @@ class PriceList:
         """What is charged on the day of a moment; the earliest known before that."""
         if not self.entries:
             return None
-        day = datetime.fromtimestamp(at, UTC).date()
-        begun = [entry for entry in self.entries if entry.since <= day]
-        if begun:
-            return max(begun, key=lambda entry: entry.since)
-        return min(self.entries, key=lambda entry: entry.since)
+        day = int(at) // _DAY_SECONDS + _EPOCH_DAY
+        latest = None
+        for entry in self.entries:  # called for each answer: no lists
+            has_begun = entry.since.toordinal() <= day
+            if has_begun and (latest is None or entry.since > latest.since):
+                latest = entry
+        return latest or min(self.entries, key=lambda entry: entry.since)
 
     def cost(self, usage: Usage, at: float) -> float | None:
         """USD for an answer that was complete at a moment; ``None`` if no price is known."""

@@ -52,6 +52,19 @@ def test_cached_tokens_have_their_own_price() -> None:
     assert Price(1.0, 0.1, 9.0).cost(usage) == pytest.approx(0.64)
 
 
+def test_more_cached_than_read_tokens_cost_no_less_than_the_cached_ones() -> None:
+    usage = Usage(input_tokens=100_000, cached_tokens=1_000_000)
+    assert Price(1.0, 0.1, 9.0).cost(usage) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("shift", [0, 1, -1])
+def test_a_price_begins_at_midnight_utc(shift: int) -> None:
+    new = PriceEntry(date(2026, 7, 24), Price(2, 2, 2))
+    old = PriceEntry(date(2026, 1, 1), Price(1, 1, 1))
+    moment = at("2026-07-24T00:00") + shift
+    assert PriceList((old, new)).entry(moment) == (old if shift < 0 else new)
+
+
 def test_an_unknown_price_is_none() -> None:
     assert PriceList().cost(MILLION, 0.0) is None
     assert PriceList().peak_seconds_left(0.0) == 0
