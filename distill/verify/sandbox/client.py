@@ -250,7 +250,9 @@ def _walls(backend: Backend) -> list[str]:
         *("--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib"),
         *("--symlink", "usr/lib64", "/lib64", "--symlink", "usr/bin", "/bin"),
         *binds,
-        *("--dev", "/dev", "--remount-ro", "/"),
+        *("--dev-bind", "/dev/null", "/dev/null"),
+        *("--dev-bind", "/dev/urandom", "/dev/urandom"),
+        *("--remount-ro", "/"),
     ]
 
 
