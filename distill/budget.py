@@ -38,6 +38,7 @@ class _Meter:
     paid: int = 0
     silent: int = 0
     unanswered: int = 0
+    elsewhere: float = 0.0
 
     def add(self, amount: float | None, unanswered: int) -> None:
         """Count a sample; one that cost nothing says nothing about what the others cost."""
@@ -56,7 +57,7 @@ class _Meter:
     @property
     def spent(self) -> float:
         """What is known, and the mean for each time that nothing is."""
-        return self.known + (self.silent + self.unanswered) * self.mean
+        return self.elsewhere + self.known + (self.silent + self.unanswered) * self.mean
 
     @property
     def is_blind(self) -> bool:
@@ -124,6 +125,11 @@ class Budget:
         tokens = usage.input_tokens + usage.output_tokens
         self._usd.add(usd, unanswered)
         self._tokens.add(None if usd is None and not tokens else tokens, unanswered)
+
+    def add_elsewhere(self, usage: Usage, usd: float) -> None:
+        """Count what other stages of the run spent; it says nothing about what is asked here."""
+        self._usd.elsewhere += usd
+        self._tokens.elsewhere += usage.input_tokens + usage.output_tokens
 
     def room(self, *, in_flight: int) -> int | None:
         """Requests that may be sent beside those in flight; ``None`` if nothing says how many.

@@ -98,6 +98,16 @@ def test_a_limit_is_not_kept_blindly(limits: Limits) -> None:
     assert isinstance(budget.refusal(in_flight=0), Stop if limits.usd else type(None))
 
 
+def test_what_other_stages_spent_counts_and_is_no_measure() -> None:
+    budget = Budget(Limits(usd=10.0, tokens=1000), PRICED)
+    budget.add_elsewhere(Usage(input_tokens=100, output_tokens=400), 9.0)
+    assert budget.refusal(in_flight=64) is None
+    budget.add(ONE, 0.25)
+    assert (budget.spent_usd, budget.spent_tokens) == (9.25, 510)
+    assert budget.room(in_flight=1) == 2
+    assert isinstance(budget.refusal(in_flight=3), Stop)
+
+
 def test_no_amount_is_no_limit() -> None:
     for usd in (float("nan"), float("inf"), -1.0):
         with pytest.raises(RecipeError, match="this is no amount"):
