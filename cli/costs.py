@@ -78,11 +78,11 @@ def _early_stop_text(report: GenerateReport, wanted: int) -> str:
         saved += f"; all of them would have cost about {all_usd}"
         if wanted > report.until_correct:
             saved += (
-                f"; filter.per_prompt = {wanted} would take more right traces than until_correct ="
+                f"; select.per_prompt = {wanted} would take more right traces than until_correct ="
                 f" {report.until_correct} leaves"
             )
         return saved
     each = fixed // max(report.prompts, 1)
     if wanted >= each:
-        return "would save nothing: every right trace is wanted (filter.per_prompt)"
-    return f"off; generate.until_correct = {wanted} would stop at what filter.per_prompt keeps"
+        return "would save nothing: every right trace is wanted (select.per_prompt)"
+    return f"off; generate.until_correct = {wanted} would stop at what select.per_prompt keeps"

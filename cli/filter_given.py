@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cli.stages import tokenizer_file
+from cli.filter_stage import tokenizer_file
 from distill.errors import RecipeError
 from distill.filter import FilterInput
 from distill.filter_sections import FilterSection, SelectSection

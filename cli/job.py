@@ -202,7 +202,7 @@ def _carry_out(order: Order, *, as_json: bool) -> None:
     from cli.outcome import note_intent, note_outcome, outcome_json, say_outcome
     from cli.pipeline import refuse_unready, run_stage
     from cli.progress import show_progress
-    from cli.stages import Job
+    from cli.work import Job
     from distill.rundir import RunDir
 
     recipe, folder = recipe_and_folder(order)

@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from cli.stages import CONTROLS, STUDENT, Job, do_stage
+from cli.stages import CONTROLS, STUDENT, do_stage
+from cli.work import Job
 from distill.errors import RunDirError
 from distill.layout import STAGES, Stage
 from distill.manifest import RunManifest

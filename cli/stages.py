@@ -5,69 +5,26 @@ of the recipe and plain values.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cli.console import note
-from cli.progress import Report
+from cli.filter_stage import filter_run
 from cli.spending import allowance
-from distill.allowance import Limits
+from cli.work import Job, Work
 from distill.blend import Variant, blend
 from distill.errors import RecipeError
-from distill.filter_sections import VerifySection
 from distill.layout import Stage
 from distill.prompts import read_prompts, stream_prompts, write_prompts
 from distill.recipe import EmbeddedPrompts, EmbeddedStudent, FilePrompts, LocalStudent, Recipe
 from distill.records import to_record
-from distill.rundir import RunDir, StageRun
 from distill.storage import hash_json
 from distill.types import Completer, Progress, Prompt, Verifier
 from distill.verify import build_verifier
 
 STUDENT: Variant = "student"
 CONTROLS: tuple[Variant, ...] = ("answers_only", "unfiltered")
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One open run, whom to tell how it goes, and what sampling may cost.
-
-    Attributes:
-        run: The run folder.
-        report: Called with the progress.
-        limits: What may be spent; ``None`` for no limit.
-        pilot: Sample so many prompts only; ``None`` for all.
-        reuse: Folder of a run whose answers are taken over; ``None`` for none.
-    """
-
-    run: RunDir
-    report: Report
-    limits: Limits | None = None
-    pilot: int | None = None
-    reuse: Path | None = None
-
-    @property
-    def recipe(self) -> Recipe:
-        """What is run."""
-        return self.run.recipe
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a stage has done and leaves to be recorded.
-
-    Attributes:
-        begun: The stage, as the run folder knows it.
-        outputs: Files and folders that it made.
-        summary: Its figures.
-        is_partial: Whether it was a pilot, which leaves the stage unfinished.
-    """
-
-    begun: StageRun
-    outputs: Sequence[Path]
-    summary: Mapping[str, object]
-    is_partial: bool = False
 
 
 def do_stage(job: Job, stage: Stage) -> Work:
@@ -155,92 +112,6 @@ def _reuse(
     note(f"  reused {reused.traces:,} traces of {reused.prompts:,} prompts from {source}")
 
 
-def _filter(job: Job) -> Work:
-    from distill.filter import FilterInput, filter_traces
-    from distill.filter_setup import FilterSetup
-
-    recipe, paths = job.recipe, job.run.paths
-    judged = [paths.judge / "findings.jsonl"] if recipe.verify.kind == "judge" else []
-    setup = FilterSetup(
-        verify_with(recipe.verify, judged),
-        recipe.filter,
-        recipe.select,
-        recipe.seed,
-        tokenizer_file(recipe),
-        source=recipe.name,
-    )
-    elsewhere = [*recipe.filter.benchmarks, *(one.path for one in recipe.blend.sources)]
-    elsewhere += [recipe.blend.cold_start] if recipe.blend.cold_start else []
-    begun = job.run.stage(
-        "filter",
-        inputs=[paths.train_prompts, paths.traces, *elsewhere],
-        settings={"rules": setup.key()},
-    )
-    if judged:
-        _ask_judge(job)
-    report = filter_traces(
-        FilterInput(paths.traces, paths.train_prompts),
-        setup,
-        paths,
-        blend=recipe.blend,
-        on_progress=job.report,
-        on_note=lambda text: note(f"  {text}"),
-    )
-    outputs = [paths.verdicts, paths.train, paths.filter_page, paths.filter_record]
-    outputs += [paths.broken] if paths.broken.exists() else []
-    outputs += judged
-    return Work(begun, outputs, to_record(report))
-
-
-def verify_with(section: VerifySection, findings: Sequence[Path]) -> VerifySection:
-    """The section, for a judge with where its findings are."""
-    if not findings:
-        return section
-    return section.model_copy(update={"options": {**section.options, "findings": str(findings[0])}})
-
-
-def _ask_judge(job: Job) -> None:
-    """Have a model judge every answer, before the filter looks its findings up."""
-    from distill.judge import ask_judge
-    from distill.recipe import read_teacher
-    from distill.traces import read_traces
-    from teachers import build
-
-    recipe, paths = job.recipe, job.run.paths
-    options = recipe.verify.options
-    section = read_teacher(options.get("teacher"), "verify.options.teacher")
-    judge = build(
-        section,
-        batch_size=recipe.generate.batch_size,
-        on_notice=lambda text: note(f"\n  {text}"),
-    )
-    prompts = read_prompts(paths.train_prompts)
-    sampling = recipe.generate.sampling(recipe.seed)
-    ask_judge(
-        read_traces(paths.traces, prompts),
-        {prompt.id: prompt for prompt in prompts},
-        judge,
-        questions_path=paths.judge / "questions.jsonl",
-        journal_path=paths.judge / "findings.jsonl",
-        asked_path=paths.judge / "requests.jsonl",
-        sampling=replace(sampling, max_tokens=int(str(options.get("max_tokens", 4096)))),
-        shows_reasoning=options.get("shows_reasoning") is True,
-        allowance=allowance(job.limits, section),
-        max_failed_share=recipe.generate.max_failed_share,
-        on_progress=job.report,
-    )
-
-
-def tokenizer_file(recipe: Recipe) -> Path | None:
-    """What counts tokens as the student will; loading it needs no torch."""
-    if isinstance(recipe.student, LocalStudent):
-        folder = recipe.student.path
-    else:
-        folder = Path(__file__).parents[1] / "students" / "embedded"
-    path = folder / "tokenizer.json"
-    return path if path.is_file() else None
-
-
 def _train(job: Job) -> Work:
     from engine.folder import folder_fingerprint
 
@@ -299,7 +170,7 @@ def _eval(job: Job) -> Work:
 
 _STAGES: dict[Stage, Callable[[Job], Work]] = {
     "generate": _generate,
-    "filter": _filter,
+    "filter": filter_run,
     "train": _train,
     "eval": _eval,
 }

@@ -60,8 +60,13 @@ def path_keys() -> frozenset[str]:
     return frozenset(
         key
         for key, fields in _all_fields().items()
-        if any(field.annotation is Path for field in fields)
+        if any(_holds_paths(field.annotation) for field in fields)
     )
+
+
+def _holds_paths(annotation: object) -> bool:
+    """Whether an annotation is a path, or several."""
+    return annotation is Path or any(map(_holds_paths, get_args(annotation)))
 
 
 @dataclass(frozen=True, slots=True)

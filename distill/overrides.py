@@ -135,6 +135,8 @@ def _from_here(key: str, value: object) -> object:
     """The value with relative paths in it made absolute."""
     if isinstance(value, Mapping):
         return {name: _from_here(f"{key}.{name}", inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_from_here(key, item) for item in value]
     if key in path_keys() and isinstance(value, str) and value:
         return str(Path.cwd() / Path(value).expanduser())
     return value

@@ -55,8 +55,31 @@ def pack(lengths: Sequence[int], capacity: int, *, seed: str = "") -> list[list[
     return rows
 
 
+def pack_in_order(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+    """Fill one row after the other without changing the order; rows are less full for it.
+
+    Example:
+        >>> pack_in_order([6, 4, 9, 1, 3], capacity=10)
+        [[0, 1], [2, 3], [4]]
+    """
+    rows: list[list[int]] = []
+    left = 0
+    for index, length in enumerate(lengths):
+        if not rows or length > left:
+            rows.append([])
+            left = capacity
+        rows[-1].append(index)
+        left -= length
+    return rows
+
+
 def plan_rows(
-    lengths: Sequence[int], *, row_tokens: int, epochs: int, seed: int
+    lengths: Sequence[int],
+    *,
+    row_tokens: int,
+    epochs: int,
+    seed: int,
+    keeps_order: bool = False,
 ) -> list[list[int]]:
     """Rows of all epochs in the order in which they are trained on.
 
@@ -68,7 +91,10 @@ def plan_rows(
         row_tokens: Tokens of a row at most.
         epochs: How often each example is seen.
         seed: Same seed, same plan.
+        keeps_order: Take the examples as they come, in every epoch, instead: for a curriculum.
     """
+    if keeps_order:
+        return pack_in_order(lengths, row_tokens) * epochs
     plan: list[list[int]] = []
     for epoch in range(epochs):
         rows = pack(lengths, row_tokens, seed=f"{seed}/{epoch}/rows")

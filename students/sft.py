@@ -122,6 +122,7 @@ def train(
         row_tokens=section.seq_len,
         epochs=section.epochs,
         seed=seed,
+        keeps_order=section.order == "as_given",
     )
     checkpoints = Checkpoints(
         checkpoint_dir,

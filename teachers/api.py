@@ -7,13 +7,11 @@ what is under way has been answered: that is paid for.
 """
 
 import asyncio
-import gc
 import heapq
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -24,13 +22,22 @@ from distill.types import (
     Answer,
     Completion,
     Receipt,
-    Request,
     RequestSource,
     Sampling,
     Usage,
 )
-from teachers.calls import BodyMaker, Call, Lost, Session, list_models, open_session, send
+from teachers.calls import (
+    BodyMaker,
+    Call,
+    Lost,
+    Session,
+    grouped,
+    list_models,
+    open_session,
+    send,
+)
 from teachers.canary import Canary
+from teachers.collecting import fewer_collections
 from teachers.connection import Connection
 from teachers.pacing import Rate, Window
 from teachers.refusals import Refusal, backoff
@@ -257,7 +264,7 @@ class _Run:
         room = min(room, self._connection.concurrency - len(self._tasks) - len(self._waiting))
         if room > 0:
             at_once = self._connection.choices_at_once
-            for call in _grouped(source.take(room * at_once), at_once):
+            for call in grouped(source.take(room * at_once), at_once):
                 self._send(call)
 
     def _room(self, now: float) -> int:
@@ -384,29 +391,6 @@ class _Run:
             self._answers.append(Answer(request, completion, receipt))
 
 
-@contextmanager
-def fewer_collections() -> Iterator[None]:
-    """Look for garbage cycles less often: each look goes over all connections and all prompts."""
-    before = gc.get_threshold()
-    gc.set_threshold(20_000, 20, 50)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
 @lru_cache(maxsize=8)
 def _utc(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _grouped(requests: Sequence[Request], at_once: int) -> Iterator[Call]:
-    """Neighbours of one prompt in one call, up to the number that is asked for at once."""
-    group: list[Request] = []
-    for request in requests:
-        if group and (len(group) == at_once or group[0].prompt.id != request.prompt.id):
-            yield Call(group)
-            group = []
-        group.append(request)
-    if group:
-        yield Call(group)

@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -233,3 +233,15 @@ def _proxy(url: str) -> str | None:
     if parts.hostname is None or proxy_bypass(parts.hostname):
         return None
     return getproxies().get(parts.scheme)
+
+
+def grouped(requests: Sequence[Request], at_once: int) -> Iterator[Call]:
+    """Neighbours of one prompt in one call, up to the number that is asked for at once."""
+    group: list[Request] = []
+    for request in requests:
+        if group and (len(group) == at_once or group[0].prompt.id != request.prompt.id):
+            yield Call(group)
+            group = []
+        group.append(request)
+    if group:
+        yield Call(group)

@@ -254,3 +254,15 @@ def test_a_missing_recipe_names_those_nearby_likeliest_first(folder: Path) -> No
 def test_without_any_recipe_nearby_the_next_step_is_init(folder: Path) -> None:
     with pytest.raises(RecipeError, match="distill init"):
         load_recipe(Path("x.toml"))
+
+
+def test_paths_in_a_list_start_at_the_current_folder_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.conftest import REPOSITORY
+
+    (tmp_path / "bench.jsonl").write_text('{"text": "?"}\n')
+    monkeypatch.chdir(tmp_path)
+    quickstart = REPOSITORY / "recipes" / "quickstart.toml"
+    recipe = load_recipe(quickstart, ['filter.benchmarks=["bench.jsonl"]'])
+    assert recipe.filter.benchmarks == (tmp_path / "bench.jsonl",)

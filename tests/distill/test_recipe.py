@@ -116,3 +116,13 @@ def test_a_relative_path_starts_at_the_named_folder() -> None:
 
 def test_sections_can_be_built_in_python_too() -> None:
     assert EmbeddedPrompts(split="dev", count=2, levels=(2, 3)).kind == "embedded"
+
+
+@pytest.mark.parametrize(
+    "ordered", [{"select": {"order": "easy_first"}}, {"blend": {"cold_start": "x.jsonl"}}]
+)
+def test_an_order_that_training_would_mix_again_is_refused(ordered: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"set train\.order = 'as_given'"):
+        Recipe.model_validate({**SMALLEST, **ordered})
+    kept = {**SMALLEST, **ordered, "train": {"order": "as_given"}}
+    assert Recipe.model_validate(kept).train.order == "as_given"

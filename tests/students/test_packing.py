@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from students.packing import pack, plan_rows
+from students.packing import pack, pack_in_order, plan_rows
 
 
 def log_normal_lengths(n: int, seed: int, capacity: int) -> list[int]:
@@ -48,3 +48,11 @@ def test_plan_is_the_same_for_the_same_seed_and_differs_between_epochs_and_seeds
     first_epoch = plan_rows(lengths, row_tokens=2000, epochs=1, seed=3)
     assert plan[: len(first_epoch)] == first_epoch
     assert plan[len(first_epoch) :] != first_epoch
+
+
+def test_a_kept_order_is_the_order_of_every_epoch() -> None:
+    lengths = [5, 900, 3, 700, 400, 1]
+    plan = plan_rows(lengths, row_tokens=1000, epochs=2, seed=3, keeps_order=True)
+    assert [index for row in plan for index in row] == [0, 1, 2, 3, 4, 5] * 2
+    assert all(sum(lengths[index] for index in row) <= 1000 for row in plan)
+    assert plan[: len(plan) // 2] == pack_in_order(lengths, 1000)
