@@ -88,7 +88,7 @@ def _ask_judge(job: Job) -> None:
         asked_path=paths.judge / "requests.jsonl",
         sampling=replace(sampling, max_tokens=int(str(options.get("max_tokens", 4096)))),
         shows_reasoning=options.get("shows_reasoning") is True,
-        allowance=allowance(job.limits, section),
+        allowance=allowance(job.limits, section, paths, paths.judge / "findings.jsonl"),
         max_failed_share=recipe.generate.max_failed_share,
         on_progress=job.report,
     )

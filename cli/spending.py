@@ -1,9 +1,11 @@
 """What a sampling command may spend: the options as limits, and the limits as an ``Allowance``."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from distill.allowance import Allowance, Limits
+    from distill.layout import RunLayout
     from distill.recipe import ApiTeacher, EmbeddedTeacher, ReplayTeacher
 
 
@@ -31,9 +33,18 @@ def read_limits(
 
 
 def allowance(
-    limits: "Limits | None", teacher: "EmbeddedTeacher | ReplayTeacher | ApiTeacher"
+    limits: "Limits | None",
+    teacher: "EmbeddedTeacher | ReplayTeacher | ApiTeacher",
+    paths: "RunLayout",
+    own: Path,
 ) -> "Allowance | None":
     """What a run may spend; ``None`` without limits.
+
+    Args:
+        limits: What the user allows for the whole run.
+        teacher: Who is asked now.
+        paths: Of the run; what its other stages have spent counts.
+        own: The journal of what is asked now, which the sampling loop counts itself.
 
     Raises:
         DistillError: If there is a limit in USD and the teacher's price is unknown.
@@ -41,6 +52,13 @@ def allowance(
     if limits is None:
         return None
     from distill.budget import Budget
+    from distill.spent import read_spent
     from teachers import prices_of
 
-    return Budget(limits, prices_of(teacher))
+    budget = Budget(limits, prices_of(teacher))
+    judged = [paths.judged(who) for who in ("base", "student", "teacher")]
+    for journal in (paths.traces, paths.judge / "findings.jsonl", *judged):
+        if journal != own and journal.is_file():
+            for spent in read_spent(journal).values():
+                budget.add_elsewhere(spent.usage, spent.usd)
+    return budget

@@ -80,7 +80,7 @@ def _generate(job: Job) -> Work:
             needs_reasoning=recipe.filter.needs_reasoning,
             needs_box=recipe.filter.needs_box,
             asked_path=paths.requests,
-            allowance=allowance(job.limits, recipe.teacher),
+            allowance=allowance(job.limits, recipe.teacher, paths, paths.traces),
             first=job.pilot,
             on_progress=job.report,
         )
@@ -153,7 +153,7 @@ def _eval(job: Job) -> Work:
             seed=recipe.seed,
             journal_path=paths.judged(who),
             asked_path=paths.judged_requests(who),
-            allowance=allowance(job.limits, recipe.teacher),
+            allowance=allowance(job.limits, recipe.teacher, paths, paths.judged(who)),
             on_progress=job.report,
         )
         for who in (*recipe.eval.models, *controls)

@@ -41,6 +41,7 @@ from distill.types import (
     Request,
     Sampling,
     Trace,
+    Usage,
     Verifier,
 )
 
@@ -177,6 +178,8 @@ class _Run:
     def note_requests(self, asked: AskedLog) -> None:
         """Note from now on what is asked, before it is sent."""
         self._asked = asked
+        if self._allowance is not None:  # it may have been billed for nothing
+            self._allowance.add(Usage(), 0.0, unanswered=asked.unanswered)
 
     def take(self, n: int) -> Sequence[Request]:
         """Count what has become safe, then say what is wanted next."""
@@ -254,10 +257,10 @@ class _Run:
             BudgetError: If one did.
         """
         if isinstance(self._refusal, Stop):
-            tally, total = self.tally, self._schedule.total
+            stored = max(self.tally.samples, len(self._stored))
             raise BudgetError(
-                f"{stage} stopped: {self._refusal.why}; {tally.samples:,} of"
-                f" {total:,} samples are stored, {tally.accepted:,} of them accepted",
+                f"{stage} stopped: {self._refusal.why}; {stored:,} samples are stored, of"
+                f" {self._schedule.total:,} at most",
                 hint="Raise the limit and run the same command again: it goes on from here.",
             )
 

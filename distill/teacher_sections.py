@@ -26,6 +26,14 @@ def _without_secrets(url: str) -> str:
     return url
 
 
+def _without_secret_url(override: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a catalogue's entry; an address among them may be stored and shown."""
+    url = override.get("base_url")
+    if isinstance(url, str) and url:
+        _without_secrets(url)
+    return override
+
+
 class EmbeddedTeacher(Section):
     """The small mixture-of-experts teacher that ships with the package."""
 
@@ -119,7 +127,7 @@ class ApiTeacher(Section):
     price: PriceSection | None = None
     """What it costs, instead of what the catalogue says."""
 
-    override: dict[str, Any] = Field(default={})
+    override: Annotated[dict[str, Any], AfterValidator(_without_secret_url)] = Field(default={})
     """Any field of the catalogue's entry, changed or added."""
 
 

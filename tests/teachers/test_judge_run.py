@@ -57,3 +57,30 @@ def test_a_mistake_about_the_judge_is_named(
             shown = run_distill("filter", tmp_path / "recipe.toml", *sets, cwd=tmp_path)
     assert shown.returncode == 2, shown.stderr
     assert words in lines_of(shown.stderr)
+
+
+def test_a_budget_is_for_the_whole_run(run_distill: RunDistill, tmp_path: Path) -> None:
+    with running_stub(Settings()) as server:
+        price = "price = {input_usd = 0.0, output_usd = 1000.0}"
+        teacher = ['model = "stub"', price]
+        judge = f'{{kind = "api", model = "stub", base_url = "{server.base_url}", {price}}}'
+        options = ["--set", "verify.kind=judge", "--set", f"verify.options.teacher={judge}"]
+        shown = generate(
+            run_distill, tmp_path, server.base_url, *options, count=10, teacher=teacher
+        )
+        assert shown.returncode == 0, shown.stderr  # some ten USD
+        paid = server.ledger()["counts"]["paid"]
+        recipe = tmp_path / "recipe.toml"
+        shown = run_distill("filter", recipe, *options, "--budget-usd", "5", cwd=tmp_path)
+        assert shown.returncode == 10, shown.stderr
+        assert "of 5 USD are spent" in shown.stderr
+        assert server.ledger()["counts"]["paid"] == paid  # the generation has spent it
+
+
+def test_a_password_in_an_address_is_never_stored(run_distill: RunDistill, tmp_path: Path) -> None:
+    secret = 'teacher.override.base_url="https://me:s3cret@h/v1"'
+    with running_stub(Settings()) as server:
+        shown = generate(run_distill, tmp_path, server.base_url, "--set", secret)
+    assert shown.returncode == 2
+    assert "holds a user name or a password" in shown.stderr
+    assert not (tmp_path / "runs").exists()
