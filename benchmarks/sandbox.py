@@ -17,7 +17,7 @@ from pathlib import Path
 
 import results_file
 
-from distill.verify.sandbox import client
+from distill.verify.sandbox import walls
 from distill.verify.sandbox.client import Sandbox
 from tests.distill.verify.attacks import ATTACKS
 
@@ -27,7 +27,7 @@ CODE, STDIN = "print(sum(map(int, input().split())))", "1 2 3\n"
 
 def survivors(sandbox: Sandbox) -> int:
     """Processes below the sandbox's servers."""
-    servers = {server._process.pid for server in sandbox._servers}
+    servers = sandbox.server_pids()
     found = 0
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -69,9 +69,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=500)
     arguments = parser.parse_args()
-    figures: dict[str, object] = {"user_id": os.getuid(), "backend": client.find_backend()}
+    figures: dict[str, object] = {"user_id": os.getuid(), "backend": walls.find_backend()}
     for user, prefix in USERS.items():
-        client._walls = lambda backend, prefix=prefix: list(prefix)  # type: ignore[misc]
+        walls.outer_command = lambda backend, prefix=prefix: list(prefix)  # type: ignore[misc]
         found = measure(arguments.runs)
         figures[user] = found
         print(f"{user} (started by user {os.getuid()}): {found}")

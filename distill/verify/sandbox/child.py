@@ -14,7 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 _RESULTS = 3
 _LONGEST_ERROR = 2_000
@@ -77,11 +77,8 @@ def _close_in(settings: dict[str, Any], modules: dict[str, ModuleType]) -> None:
 
 def _run(request: dict[str, Any]) -> int:
     """Run the code as the main module; the exit code."""
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: PTH123, SIM115
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: PTH123, SIM115
-    sys.stderr = sys.__stderr__ = open(  # type: ignore[misc]  # noqa: PTH123, SIM115
-        2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1
-    )
+    sys.stdin, sys.stdout, sys.stderr = _streams()
+    own_stdout = sys.stdout
     sys.argv = [_FILE]
     main = ModuleType("__main__")
     sys.modules["__main__"] = main
@@ -89,11 +86,19 @@ def _run(request: dict[str, Any]) -> int:
     ends: tuple[Callable[[], object], ...] = (
         threading._shutdown,  # type: ignore[attr-defined]
         atexit._run_exitfuncs,
-        lambda: sys.stdout.flush(),
+        lambda: [out.flush() for out in (sys.stdout, own_stdout) if out and not out.closed],
     )
     for end in ends:
         code = _exit_code(end) or code
     return code
+
+
+def _streams() -> tuple[TextIO, TextIO, TextIO]:
+    return (
+        open(0, encoding="utf-8", closefd=False),
+        open(1, "w", encoding="utf-8", closefd=False),
+        open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False),
+    )
 
 
 def _exit_code(work: Callable[[], object]) -> int:
@@ -132,7 +137,7 @@ def _function(space: dict[str, Any], name: str) -> Callable[..., object]:
     if function is None and isinstance(space.get("Solution"), type):
         function = getattr(space["Solution"](), name, None)
     if not callable(function):
-        raise NameError(f"there is no function {name}")
+        raise NameError(f"there is no function {name}")  # noqa: TRY004 - what Python says too
     return function  # type: ignore[no-any-return]
 
 

@@ -1,44 +1,31 @@
-"""``Sandbox``: asks fork servers to run code, and refuses to work where the walls do not hold."""
+"""``Sandbox``: runs code that nobody has read, and refuses to where the walls do not hold.
 
-import json
+Works from threads, and after a fork: each process starts fork servers of its own when it first
+needs one. ``server`` is the other side.
+"""
+
+import atexit
 import os
 import queue
 import secrets
-import select
-import shutil
-import subprocess
 import sys
 import sysconfig
 import threading
+import weakref
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from distill.closing import Closing
 from distill.errors import MissingDependencyError
-from distill.verify.sandbox.kernel import has_seccomp, landlock_abi
+from distill.verify.sandbox import walls
+from distill.verify.sandbox.process import ServerProcess, read_results
+from distill.verify.sandbox.walls import Backend
 
-Backend = Literal["landlock", "bubblewrap", "none"]
 Reason = Literal["", "timeout", "output", "server"]
 
-_SERVER = Path(__file__).with_name("server.py")
-_KERNEL = Path(__file__).with_name("kernel.py")
-_GRACE_SECONDS = 2.0
-
-_LISTS = "lists a folder"
-# Each must fail inside; what it prints says that it did not.
-_PROBES = {
-    "reads a file": "print(open('/etc/passwd').read()[:20])",
-    _LISTS: "import os; print(os.listdir('/'))",
-    "writes a file": "import os; open('/tmp/distill-probe', 'w').write('x'); print('written')",
-    "opens a socket": "import socket; socket.socket(); print('opened')",
-    "starts a process": "import os; print('forked') if os.fork() else os._exit(0)",
-    "starts a program": "import os; os.execv('/bin/echo', ['echo', 'started'])",
-    "signals its parent": "import os; os.kill(os.getppid(), 0); print('signalled')",
-    "sees a secret": "import os; print([name for name in os.environ if 'PROBE' in name] or '')",
-}
+_TRIES = 2
+_UNSAFE = "if you trust the code, set unsafe = true in [verify.options]."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +49,15 @@ class Ran:
     seconds: float
 
 
+_LOST = Ran("", "the server of the sandbox was lost", {}, -1, "server", 0.0)
+
+
 class Sandbox(Closing):
-    """Runs Python code that nobody has read."""
+    """Runs Python code in children of fork servers, each closed in by the kernel.
+
+    Attributes:
+        backend: Who closes the file system; ``"none"`` where nothing is closed in.
+    """
 
     def __init__(
         self,
@@ -88,180 +82,149 @@ class Sandbox(Closing):
         Raises:
             MissingDependencyError: If the walls do not hold here, and ``unsafe`` is not set.
         """
-        self.backend = backend or find_backend()
-        self._settings = {
+        self.backend: Backend = backend or walls.find_backend()
+        self._seconds = seconds
+        self._settings: dict[str, Any] = {
             "seconds": seconds,
             "memory_bytes": memory_bytes,
             "output_bytes": output_bytes,
-            "readable": readable_folders(),
-            "uses_landlock": self.backend == "landlock",
-            "is_closed": self.backend != "none",
+            "readable": _readable_folders(),
         }
-        self._seconds = seconds
-        self._free: queue.LifoQueue[_Server | None] = queue.LifoQueue()
-        self._servers: list[_Server] = []
-        self._lock = threading.Lock()
-        for _ in range(workers or len(os.sched_getaffinity(0))):
-            self._free.put(None)
-        if not unsafe:
-            self._refuse_open_walls()
+        self._most = workers or os.cpu_count() or 1
+        self._servers: set[ServerProcess] = set()
+        self.forget()
+        _sandboxes.add(self)
+        fault = self._fault()
+        if fault and unsafe:
+            self.close()
+            self.backend = "none"
+            fault = ""
+        if fault:
+            self.close()
+            raise MissingDependencyError(
+                f"code cannot be run safely here: {fault}", hint=self._hint()
+            )
 
-    def run(self, code: str, stdin: str = "") -> Ran:
-        """Run code as a program."""
-        return self._ask({"code": code, "stdin": stdin, "function": "", "arguments": []})
+    def __del__(self) -> None:
+        if hasattr(self, "_servers"):
+            self.close()
 
-    def call(self, code: str, function: str, arguments: Sequence[Sequence[object]]) -> Ran:
-        """Run code, then call a function of it once for each list of arguments."""
-        wanted = [list(each) for each in arguments]
-        return self._ask({"code": code, "stdin": "", "function": function, "arguments": wanted})
+    def run(self, code: str, stdin: str = "", *, setup: str = "") -> Ran:
+        """Run code as a program, after ``setup`` in the same module."""
+        return self._ask({"code": code, "setup": setup, "stdin": stdin, "function": ""})
+
+    def call(
+        self,
+        code: str,
+        function: str,
+        arguments: Sequence[tuple[int, Sequence[object]]],
+        *,
+        setup: str = "",
+    ) -> Ran:
+        """Run code, then call a function of it for each case: its number and its arguments."""
+        wanted = [[place, list(each)] for place, each in arguments]
+        request = {"code": code, "setup": setup, "stdin": "", "function": function}
+        return self._ask({**request, "arguments": wanted})
 
     def close(self) -> None:
-        """End the servers; a second call does nothing."""
+        """End the servers; the next run starts new ones."""
         with self._lock:
-            servers, self._servers = self._servers, []
+            servers, self._servers = self._servers, set()
         for server in servers:
             server.end()
 
+    def forget(self) -> None:
+        """In a forked child: the servers are the parent's, and so may be the locks."""
+        for server in self._servers:
+            server.forget()
+        self._lock = threading.Lock()
+        self._servers = set()
+        self._free: queue.LifoQueue[ServerProcess | None] = queue.LifoQueue()
+        for _ in range(self._most):
+            self._free.put(None)
+
+    def server_pids(self) -> list[int]:
+        """Process ids of the servers that are warm now."""
+        with self._lock:
+            return [server.pid for server in self._servers]
+
     def _ask(self, request: dict[str, Any]) -> Ran:
-        server = self._free.get()
+        free = self._free  # after a fork it is another one
+        server = free.get()
         try:
-            if server is None or not server.is_alive:
-                server = _Server(self.backend, self._settings)
+            for _ in range(_TRIES):
+                server = self._warm(server)
+                nonce = secrets.token_hex(16)
+                answer = server.ask({**request, "nonce": nonce}, self._seconds) if server else None
+                if answer is not None:
+                    results = read_results(answer.pop("result"), nonce)
+                    return Ran(results=results, **answer)
                 with self._lock:
-                    self._servers.append(server)
-            nonce = secrets.token_hex(16)
-            answer = server.ask({**request, "nonce": nonce}, self._seconds + _GRACE_SECONDS)
+                    if server not in self._servers:  # closed meanwhile: nobody waits for this
+                        break
         finally:
-            self._free.put(server)
-        if answer is None:
-            return Ran("", "the server of the sandbox was lost", {}, -1, "server", 0.0)
-        return Ran(
-            stdout=answer["stdout"],
-            stderr=answer["stderr"],
-            results=_results(answer["result"], nonce),
-            exit_code=answer["exit_code"],
-            reason=answer["reason"],
-            seconds=answer["seconds"],
-        )
+            free.put(server)
+        return _LOST
 
-    def _probes(self) -> dict[str, str]:
-        """Attacks to try; bubblewrap shows an all but empty root, and no more than that."""
-        is_landlock = self.backend == "landlock"
-        return {what: _PROBES[what] for what in _PROBES if is_landlock or what != _LISTS}
-
-    def _refuse_open_walls(self) -> None:
-        if self.backend == "none":
-            raise MissingDependencyError(
-                "code cannot be run safely here: this system has neither Landlock (Linux 5.13 or"
-                " newer) nor bubblewrap",
-                hint="On Debian: apt install bubblewrap; or, if you trust the code, unsafe = true"
-                " in [verify.options].",
-            )
-        os.environ["DISTILL_PROBE"] = "secret"
+    def _warm(self, server: ServerProcess | None) -> ServerProcess | None:
+        """The server if it is alive, else a new one; ``None`` if none can be started."""
+        if server is not None and server.is_alive:
+            return server
+        if server is not None:
+            with self._lock:
+                self._servers.discard(server)
+            server.end()
+        settings = {
+            **self._settings,
+            "is_closed": self.backend != "none",
+            "uses_landlock": self.backend == "landlock",
+        }
         try:
-            held = {what: self.run(code) for what, code in self._probes().items()}
-            works = self.run("print(6 * 7)")
-        finally:
-            del os.environ["DISTILL_PROBE"]
-        open_walls = [what for what, ran in held.items() if ran.stdout.strip()]
-        if open_walls or works.stdout != "42\n":
-            problem = f"code {', '.join(open_walls)}" if open_walls else f"{works.stderr} {works}"
-            self.close()
-            raise MissingDependencyError(
-                f"the sandbox ({self.backend}) does not hold here: {problem}",
-                hint="Use another machine, or, if you trust the code, unsafe = true in"
-                " [verify.options].",
-            )
+            made = ServerProcess(walls.outer_command(self.backend), settings)
+        except OSError:
+            return None
+        with self._lock:
+            self._servers.add(made)
+        return made
+
+    def _fault(self) -> str:
+        """What keeps code from being run safely here; empty if nothing does."""
+        if self.backend == "none":
+            return walls.missing()
+        works = self.run(walls.CONTROL, walls.CONTROL_STDIN)
+        if works.stdout != walls.CONTROL_STDOUT:
+            found = works.stderr.strip() or f"it ended with {works.exit_code}"
+            return f"the sandbox ({self.backend}) does not work here: {found}"
+        for what, code in walls.probes(self.backend).items():
+            if self.run(code).stdout.strip():
+                return f"the sandbox ({self.backend}) does not hold here: code {what}"
+        return ""
+
+    def _hint(self) -> str:
+        if sys.platform == "linux" and self.backend == "none":
+            return f"On Debian: apt install bubblewrap; or, {_UNSAFE}"
+        return f"Use Linux 5.13 or newer on x86_64 or aarch64; or, {_UNSAFE}"
 
 
-def find_backend() -> Backend:
-    """Who can close the file system here."""
-    if not has_seccomp():
-        return "none"
-    if landlock_abi():
-        return "landlock"
-    return "bubblewrap" if shutil.which("bwrap") else "none"
-
-
-def readable_folders() -> list[str]:
-    """What code needs of the file system: the standard library, not what was installed to it."""
+def _readable_folders() -> list[str]:
+    """What code needs of the file system: the standard library."""
     paths = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
     return sorted({path for path in paths if path})
 
 
-class _Server:
-    """One fork server."""
-
-    def __init__(self, backend: Backend, settings: dict[str, Any]) -> None:
-        self._process = subprocess.Popen(
-            [*_walls(backend), sys.executable, "-I", "-S", str(_SERVER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"},
-            cwd="/",
-            start_new_session=True,
-        )
-        self._send({**settings, "kernel": _KERNEL.read_text(encoding="utf-8")})
-
-    @property
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
-
-    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any] | None:
-        """The answer; ``None`` if none came in time or the server was lost."""
-        assert self._process.stdout is not None
-        try:
-            self._send(request)
-            ready, _, _ = select.select([self._process.stdout], [], [], seconds)
-            line = self._process.stdout.readline() if ready else b""
-            answer: dict[str, Any] | None = json.loads(line)
-        except (OSError, ValueError):
-            self.end()
-            return None
-        return answer
-
-    def end(self) -> None:
-        """Kill the server; its child dies with it."""
-        with suppress(OSError):
-            self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
-
-    def _send(self, value: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(value).encode() + b"\n")
-        self._process.stdin.flush()
+_sandboxes: "weakref.WeakSet[Sandbox]" = weakref.WeakSet()
 
 
-def _walls(backend: Backend) -> list[str]:
-    """What closes the server in, where Landlock does not close in its children."""
-    if backend != "bubblewrap":
-        return []
-    shown = sorted({sys.prefix, sys.base_prefix, str(_SERVER.parent)})
-    binds = [part for folder in shown for part in ("--ro-bind", folder, folder)]
-    return [
-        "bwrap",
-        *("--unshare-all", "--uid", "65534", "--gid", "65534"),
-        *("--die-with-parent", "--new-session"),
-        *("--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib"),
-        *("--symlink", "usr/lib64", "/lib64", "--symlink", "usr/bin", "/bin"),
-        *binds,
-        *("--dev-bind", "/dev/null", "/dev/null"),
-        *("--dev-bind", "/dev/urandom", "/dev/urandom"),
-        *("--remount-ro", "/"),
-    ]
+def _forget_all() -> None:
+    for sandbox in list(_sandboxes):
+        sandbox.forget()
 
 
-def _results(text: str, nonce: str) -> dict[int, dict[str, Any]]:
-    """Results that carry the nonce; whatever else was written there counts for nothing."""
-    found: dict[int, dict[str, Any]] = {}
-    for line in text.splitlines():
-        with suppress(ValueError, TypeError, KeyError):
-            result = json.loads(line)
-            if result.pop("nonce") == nonce:
-                found[int(result.pop("case"))] = result
-    return found
+@atexit.register
+def _close_all() -> None:
+    for sandbox in list(_sandboxes):
+        sandbox.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

@@ -1,7 +1,7 @@
 """The fork server: reads requests on stdin, forks a child for each, and says what came of it.
 
 It runs as a script of its own (``python -I -S server.py``) with an empty environment and no module
-of this project but the walls, which it is given as text. A request and an answer are each a line of
+of this project but those it is given as text. A request and an answer are each a line of
 JSON. One child lives at a time; when it is answered for, nothing of it is left. The server ends
 when its stdin does, in the middle of a run too. ``child`` is what happens after the fork.
 """
@@ -14,6 +14,7 @@ import select
 import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -26,14 +27,15 @@ _PIPES = ("stdout", "stderr", "result")
 _TRIES_TO_END_STRAYS = 1_000
 # Solutions import these, and may not be able to read the files of a home folder that is closed.
 _LOADED = (
-    "array ast asyncio atexit base64 binascii bisect bz2 calendar cmath collections collections.abc"
-    " concurrent.futures.thread contextlib copy csv ctypes dataclasses datetime decimal difflib"
-    " encodings.ascii encodings.latin_1 encodings.utf_16 encodings.utf_32 encodings.utf_8_sig enum"
-    " fcntl fractions functools gzip hashlib heapq hmac html inspect io itertools json keyword"
-    " locale logging lzma math mmap numbers operator pickle platform posixpath pprint queue random"
-    " re resource sched secrets select shutil signal socket statistics string struct subprocess"
-    " tempfile textwrap threading time timeit traceback types typing unicodedata unittest uuid"
-    " warnings weakref zlib"
+    "__future__ array ast asyncio atexit base64 binascii bisect bz2 calendar cmath collections"
+    " collections.abc concurrent.futures.thread contextlib copy csv ctypes dataclasses datetime"
+    " decimal difflib encodings.ascii encodings.cp1252 encodings.latin_1 encodings.utf_16"
+    " encodings.utf_16_be encodings.utf_16_le encodings.utf_32 encodings.utf_32_le"
+    " encodings.utf_8_sig enum fcntl fractions functools gzip hashlib heapq hmac html inspect io"
+    " itertools json keyword locale logging lzma math mmap numbers operator pickle platform"
+    " posixpath pprint queue random re resource sched secrets select shutil signal socket"
+    " statistics string struct subprocess tempfile textwrap threading time timeit traceback"
+    " types typing unicodedata unittest uuid warnings weakref zlib"
 )
 
 
@@ -124,7 +126,9 @@ def end_strays(group: int) -> None:
         time.sleep(_FIRST_PAUSE)
 
 
-def run(request: dict[str, Any], settings: dict[str, Any], modules: dict[str, ModuleType]) -> Any:
+def run(
+    request: dict[str, Any], settings: dict[str, Any], modules: dict[str, ModuleType]
+) -> dict[str, Any]:
     """Fork a child for one request and watch it to its end."""
     started = time.monotonic()
     server = os.getpid()
@@ -153,18 +157,18 @@ def run(request: dict[str, Any], settings: dict[str, Any], modules: dict[str, Mo
 
 def main() -> None:
     """Serve until stdin ends."""
-    with open(0, "rb", buffering=0, closefd=False) as requests:  # noqa: PTH123 - a descriptor
-        settings = json.loads(_line(requests))
-        modules = {name: _module(name, text) for name, text in settings.pop("modules").items()}
-        for name in _LOADED.split():
-            with suppress(ImportError):
-                importlib.import_module(name)
-        modules["kernel"].adopt_orphans()
-        settings["threads"] = modules["kernel"].thread_limit()
-        gc.collect()
-        gc.freeze()  # the children share this memory as long as nobody writes to it
-        while line := _line(requests):
-            _write(1, json.dumps(run(json.loads(line), settings, modules)).encode() + b"\n")
+    requests = _lines(0)
+    settings = json.loads(next(requests))
+    modules = {name: _module(name, text) for name, text in settings.pop("modules").items()}
+    for name in _LOADED.split():
+        with suppress(ImportError):
+            importlib.import_module(name)
+    modules["kernel"].adopt_orphans()
+    settings["threads"] = modules["kernel"].thread_limit()
+    gc.collect()
+    gc.freeze()  # the children share this memory as long as nobody writes to it
+    for line in requests:
+        _write(1, json.dumps(run(json.loads(line), settings, modules)).encode() + b"\n")
     os._exit(0)
 
 
@@ -174,15 +178,15 @@ def _module(name: str, text: str) -> ModuleType:
     return module
 
 
-def _line(requests: Any) -> bytes:  # noqa: ANN401 - a raw file
-    """One line, unbuffered: what is left in the pipe tells a run that the client is gone."""
-    parts: list[bytes] = []
-    while not parts or not parts[-1].endswith(b"\n"):
-        piece = requests.read(_PIECE)
-        if not piece:
-            return b""
-        parts.append(piece)
-    return b"".join(parts)
+def _lines(descriptor: int) -> Iterator[bytes]:
+    """Lines as they come; an end of the input during a run is seen by ``Watch``."""
+    line = b""
+    while piece := os.read(descriptor, _PIECE):
+        first, *others = piece.split(b"\n")
+        line += first
+        for other in others:
+            yield line
+            line = other
 
 
 def _write(descriptor: int, data: bytes) -> None:

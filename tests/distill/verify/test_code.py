@@ -1,7 +1,9 @@
 """Code is right if it passes all tests; nothing it says about itself counts."""
 
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ import pytest
 from distill.types import Completion, Prompt
 from distill.verify import build_verifier
 from distill.verify.code import CodeVerifier, find_code, read_tests
-from distill.verify.sandbox.client import find_backend
+from distill.verify.sandbox.walls import find_backend
+from tests.distill.verify.attacks import FAKED_FUNCTION, FAKED_PROGRAM, FAKES
 
 needs_walls = pytest.mark.skipif(
     find_backend() == "none", reason="code cannot be closed in on this kernel, and is refused"
@@ -24,7 +27,7 @@ ADD = {
 
 @pytest.fixture(scope="module")
 def verifier() -> Iterator[CodeVerifier]:
-    with CodeVerifier(seconds=2, workers=1) as made:
+    with CodeVerifier(seconds=0.5, workers=1) as made:
         yield made
 
 
@@ -41,7 +44,7 @@ def judged(verifier: CodeVerifier, code: str, tests: dict[str, Any]) -> Any:
         ("print(2)", SUM, 0.25, "1 of 4 tests passed; case 1 printed 2, expected 3"),
         ("print('passed')\nraise SystemExit(0)", SUM, 0.0, "printed passed, expected 2"),
         ("1 / 0", SUM, 0.0, "ended with 1: ZeroDivisionError: division by zero"),
-        ("while True: pass", {**SUM, "cases": SUM["cases"][:1]}, 0.0, "took more than 2 s"),
+        ("while True: pass", {**SUM, "cases": SUM["cases"][:1]}, 0.0, "took more than 0.5 s"),
         ("def add(a, b): return a + b", ADD, 1.0, "all 2 tests passed"),
         ("class Solution:\n def add(self, a, b): return a + b", ADD, 1.0, "all 2 tests passed"),
         ("def add(a, b): return 3", ADD, 0.5, "case 1 gave 3, expected 0.3"),
@@ -65,15 +68,53 @@ def test_code_is_judged_by_its_tests(
 
 
 @needs_walls
-def test_what_is_expected_is_not_in_the_sandbox(verifier: CodeVerifier) -> None:
+@pytest.mark.parametrize("fake", FAKES)
+def test_a_fake_passes_nothing(verifier: CodeVerifier, fake: str) -> None:
+    for tests in (FAKED_PROGRAM, FAKED_FUNCTION):
+        verdict = judged(verifier, FAKES[fake], tests)
+        assert (verdict.is_accepted, verdict.reward) == (False, 0.0), verdict.reason
+
+
+@needs_walls
+def test_a_case_that_ends_the_run_fails_alone(verifier: CodeVerifier) -> None:
     code = (
-        "import gc, sys\n"
-        "print([o for o in gc.get_objects() if isinstance(o, (dict, list)) and 987654 in o])\n"
-        "frame = sys._getframe()\n"
-        "while frame: print(frame.f_locals.get('request')); frame = frame.f_back"
+        "import os\n"
+        "def f(n):\n"
+        "  if n == 1: os._exit(0)\n"
+        "  if n == 2: raise SystemExit\n"
+        "  while n == 3: pass\n"
+        "  return n"
     )
-    tests = {"kind": "stdio", "cases": [{"stdin": "", "stdout": "987654"}]}
-    assert judged(verifier, code, tests).is_accepted is False
+    cases = [{"args": [n], "expected": n} for n in (0, 1, 4, 2, 5, 3, 6, 7)]
+    verdict = judged(verifier, code, {"kind": "function", "name": "f", "cases": cases})
+    assert verdict.reward == 3 / 8
+    assert verdict.reason == "3 of 8 tests passed; case 1 ended with 0: no word"
+    verdict = judged(verifier, code, {"kind": "function", "name": "f", "cases": cases[:5]})
+    assert verdict.reward == 3 / 5
+
+
+@needs_walls
+def test_a_program_that_hangs_is_stopped_three_times(verifier: CodeVerifier) -> None:
+    tests = {"kind": "stdio", "cases": [{"stdin": "", "stdout": "1"}] * 40}
+    started = time.monotonic()
+    assert judged(verifier, "while True: pass", tests).reward == 0
+    assert time.monotonic() - started < 4
+
+
+@needs_walls
+def test_setup_stands_before_the_code(verifier: CodeVerifier) -> None:
+    code = "from __future__ import annotations\ndef add(a: List, b): return a + b"
+    assert judged(verifier, code, {**ADD, "setup": "from typing import *"}).is_accepted is True
+    code = "def add(a: List, b): return a + b"
+    assert "NameError: name 'List'" in judged(verifier, code, ADD).reason
+
+
+@needs_walls
+def test_verifying_works_from_threads(verifier: CodeVerifier) -> None:
+    codes = [f"def add(a, b): return a + b + {n % 2}" for n in range(24)]
+    with ThreadPoolExecutor(8) as threads:
+        verdicts = list(threads.map(lambda code: judged(verifier, code, ADD), codes))
+    assert [verdict.is_accepted for verdict in verdicts] == [True, False] * 12
 
 
 @needs_walls
@@ -84,7 +125,7 @@ def test_an_answer_without_code_is_wrong_and_a_prompt_without_tests_unknown(
     assert verifier.verify(prompt, Completion("no code")).is_accepted is False
     cut = Completion("```python\nx\n```", finish="length")
     assert verifier.verify(prompt, cut).is_accepted is False
-    for answer in (None, "42", "{}", '{"kind": "stdio", "cases": []}'):
+    for answer in (None, "42", "{}", "[" * 99_999, '{"kind": "stdio", "cases": []}'):
         verdict = verifier.verify(Prompt("p", "?", answer), Completion("```python\nx=1\n```"))
         assert verdict.is_accepted is None
         assert verdict.reason.startswith("no tests: ")
@@ -95,8 +136,13 @@ def test_an_answer_without_code_is_wrong_and_a_prompt_without_tests_unknown(
     [
         ("```python\na\n```\n```py\nb\n```", "b\n"),
         ("```\na\n```", "a\n"),
+        ("```python\na\n```\n```\noutput\n```", "a\n"),
+        ("```cpp\nx\n```\nText\n```python\na\n```", "a\n"),
+        ("````python\n```\na\n````", "```\na\n"),
+        ("1. So:\n   ```Python title=x\n   a\n   ```", "a\n"),
+        ("```cpp\nint x;\n```", ""),
         ("<think>```python\na\n```</think>none", ""),
-        ("```python\nnever closed", "never closed"),
+        ("```python\nnever closed", "never closed\n"),
         ("none", ""),
     ],
 )
