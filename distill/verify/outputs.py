@@ -35,20 +35,20 @@ def is_same_value(found: object, expected: object) -> bool:
         >>> is_same_value([1, 0.3], [1, 0.1 + 0.2]), is_same_value(1, True), is_same_value(1.0, 1)
         (True, False, True)
     """
-    if isinstance(found, bool) or isinstance(expected, bool):
-        return found is expected
-    if isinstance(found, int | float) and isinstance(expected, int | float):
-        return found == expected or (
-            (isinstance(found, float) or isinstance(expected, float)) and _is_near(found, expected)
-        )
-    if isinstance(found, list) and isinstance(expected, list):
-        ours, theirs = cast("list[object]", found), cast("list[object]", expected)
-        return len(ours) == len(theirs) and all(map(is_same_value, ours, theirs))
-    if isinstance(found, dict) and isinstance(expected, dict):
-        return found.keys() == expected.keys() and all(
-            is_same_value(value, expected[key]) for key, value in found.items()
-        )
-    return type(found) is type(expected) and found == expected
+    rest = [(found, expected)]  # no recursion: JSON may be as deep as Python's own limit
+    while rest:
+        ours, theirs = rest.pop()
+        if isinstance(ours, list) and isinstance(theirs, list):
+            is_same = len(ours) == len(theirs)
+            rest.extend(zip(ours, cast("list[object]", theirs), strict=False))
+        elif isinstance(ours, dict) and isinstance(theirs, dict):
+            is_same = ours.keys() == theirs.keys()
+            rest.extend((value, theirs.get(key)) for key, value in ours.items())
+        else:
+            is_same = _is_same_single(ours, theirs)
+        if not is_same:
+            return False
+    return True
 
 
 def shown(value: object) -> str:
@@ -58,7 +58,21 @@ def shown(value: object) -> str:
     except (ValueError, RecursionError):
         text = f"a {type(value).__name__} too deep to show"
     text = " ".join(text[: 4 * _SHOWN].split())
+    # Lone surrogates cannot be stored, and control characters move a terminal.
+    text = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _is_same_single(found: object, expected: object) -> bool:
+    if isinstance(found, bool) or isinstance(expected, bool):
+        return found is expected
+    if isinstance(found, int | float) and isinstance(expected, int | float):
+        return found == expected or (
+            (isinstance(found, float) or isinstance(expected, float)) and _is_near(found, expected)
+        )
+    return type(found) is type(expected) and found == expected
 
 
 def _lines(text: str) -> list[str]:

@@ -1,8 +1,8 @@
 """What a child of the fork server does: it closes itself in, runs the code, and ends.
 
-The code finds what a program of its own would: it is ``__main__``, its threads are waited for, its
-``atexit`` functions run. This file is loaded by the fork server, so it imports the standard library
-only.
+The code finds what a program of its own would: it is ``__main__`` (a module, if a function of it is
+called), its threads are waited for, its ``atexit`` functions run. This file is loaded by the fork
+server, so it imports the standard library only.
 """
 
 import atexit
@@ -80,9 +80,10 @@ def _run(request: dict[str, Any]) -> int:
     sys.stdin, sys.stdout, sys.stderr = _streams()
     own_stdout = sys.stdout
     sys.argv = [_FILE]
-    main = ModuleType("__main__")
-    sys.modules["__main__"] = main
-    code = _exit_code(lambda: _execute(request, main.__dict__))
+    # Only a program runs what stands under ``if __name__ == "__main__"``, which may read input.
+    module = ModuleType("solution" if request["function"] else "__main__")
+    sys.modules[module.__name__] = module
+    code = _exit_code(lambda: _execute(request, module.__dict__))
     ends: tuple[Callable[[], object], ...] = (
         threading._shutdown,  # type: ignore[attr-defined]
         atexit._run_exitfuncs,

@@ -36,7 +36,7 @@ class ServerProcess:
             OSError: If it cannot be started.
         """
         self._process = subprocess.Popen(
-            [*outer, sys.executable, "-I", "-S", str(_FOLDER / "server.py")],
+            [*outer, sys.executable, "-P", "-s", "-S", str(_FOLDER / "server.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -105,9 +105,11 @@ class ServerProcess:
 
     def _line(self, deadline: float) -> bytes:
         parts: list[bytes] = []
+        waiting = select.poll()  # not select.select: this process may have 1,000 files open
+        waiting.register(self._answers, select.POLLIN)
         while not parts or not parts[-1].endswith(b"\n"):
             left = max(deadline - time.monotonic(), 0)
-            ready, _, _ = select.select([self._answers], [], [], left)
+            ready = waiting.poll(1000 * left)
             piece = self._answers.read(_PIECE) if ready else b""
             if not piece:
                 raise TimeoutError

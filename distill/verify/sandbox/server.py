@@ -1,6 +1,6 @@
 """The fork server: reads requests on stdin, forks a child for each, and says what came of it.
 
-It runs as a script of its own (``python -I -S server.py``) with an empty environment and no module
+It runs as a script of its own (``python -P -s -S server.py``) with a bare environment and no module
 of this project but those it is given as text. A request and an answer are each a line of
 JSON. One child lives at a time; when it is answered for, nothing of it is left. The server ends
 when its stdin does, in the middle of a run too. ``child`` is what happens after the fork.

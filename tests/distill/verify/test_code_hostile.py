@@ -1,0 +1,117 @@
+"""What code returns, complains of or leaves behind can neither break a verdict nor change it."""
+
+import json
+import os
+import resource
+from collections.abc import Iterator
+
+import pytest
+
+from distill.types import Completion, Prompt, Verdict
+from distill.verify.code import CodeVerifier
+from distill.verify.sandbox.client import Sandbox
+from distill.verify.sandbox.walls import find_backend
+
+pytestmark = pytest.mark.skipif(
+    find_backend() == "none", reason="code cannot be closed in on this kernel, and is refused"
+)
+ONE_HALF = [{"args": [], "expected": 0.5}]
+MORE_THAN_SELECT_CAN = 1_100
+
+
+@pytest.fixture(scope="module")
+def verifier() -> Iterator[CodeVerifier]:
+    with CodeVerifier(seconds=2, workers=1) as made:
+        yield made
+
+
+def judged(verifier: CodeVerifier, code: str, cases: object = ONE_HALF) -> Verdict:
+    tests = json.dumps({"kind": "function", "name": "f", "cases": cases})
+    return verifier.verify(Prompt("p", "?", tests), Completion(f"```python\n{code}\n```"))
+
+
+@pytest.mark.parametrize(
+    "line", [b"5", b"[" * 100_000, b"null", b'{"nonce": 1}', b'{"case": Infinity}', b"\xff\x00"]
+)
+def test_lines_that_code_writes_among_its_results_count_for_nothing(
+    verifier: CodeVerifier, line: bytes
+) -> None:
+    code = f"import os\nos.write(3, {line!r} + b'\\n')\ndef f(): return 0.5"
+    assert judged(verifier, code).is_accepted is True
+
+
+@pytest.mark.parametrize("case", ["float('inf')", "'0'", "None", "True", "[0]", "9 ** 99"])
+def test_a_result_for_a_case_that_is_none_counts_for_nothing(
+    verifier: CodeVerifier, case: str
+) -> None:
+    stolen = (
+        "import json, os, sys\n"
+        "frame = sys._getframe()\n"
+        "while 'request' not in frame.f_locals: frame = frame.f_back\n"
+        "nonce = frame.f_locals['request']['nonce']\n"
+        f"line = json.dumps({{'nonce': nonce, 'case': {case}, 'value': 0.5}})\n"
+        "os.write(3, line.encode() + b'\\n')\n"
+        "def f(): return 1"
+    )
+    assert judged(verifier, stolen).is_accepted is False
+
+
+def test_a_value_as_deep_as_json_can_be_is_judged(verifier: CodeVerifier) -> None:
+    deep = 900
+    code = f"def f():\n d = []\n for _ in range({deep}): d = [d]\n return d"
+    value: list[object] = []
+    for _ in range(deep):
+        value = [value]
+    assert judged(verifier, code, [{"args": [], "expected": value}]).is_accepted is True
+    assert judged(verifier, code, [{"args": [], "expected": [value]}]).is_accepted is False
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def f(): raise ValueError('\\ud800')",
+        "def f(): return '\\ud800'",
+        "import sys\nsys.stderr.write('\\ud800')\nsys.exit(3)",
+        "\ud800",
+        "def f(): return '\\0\\x1b[2J'",
+    ],
+)
+def test_a_reason_can_be_stored_whatever_code_says(verifier: CodeVerifier, code: str) -> None:
+    verdict = judged(verifier, code)
+    assert verdict.is_accepted is False
+    assert verdict.reason.encode("utf-8")
+    assert verdict.reason.isprintable()
+
+
+def test_a_number_beyond_all_floats_is_wrong(verifier: CodeVerifier) -> None:
+    assert judged(verifier, "def f(): return 10 ** 400").is_accepted is False
+
+
+def test_a_function_is_called_though_its_program_would_read_input(verifier: CodeVerifier) -> None:
+    code = "def f(): return 0.5\nif __name__ == '__main__':\n    print(int(input()))"
+    assert judged(verifier, code).reason == "all 1 tests passed"
+
+
+def test_the_order_of_a_set_is_the_same_in_every_server() -> None:
+    code = "print(list({'alpha', 'beta', 'gamma', 'delta', 'epsilon', 'zeta'}))"
+    orders = set()
+    for _ in range(4):
+        with Sandbox(workers=1) as sandbox:
+            orders.add(sandbox.run(code).stdout)
+    assert len(orders) == 1
+
+
+def test_code_is_judged_in_a_process_with_many_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MORE_THAN_SELECT_CAN + 200
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"this system allows {hard} open files, the test needs {wanted}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(MORE_THAN_SELECT_CAN)]
+    try:
+        with Sandbox(workers=1) as sandbox:
+            assert sandbox.run("print(6 * 7)").stdout == "42\n"
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
