@@ -41,11 +41,13 @@ class CodeTests:
         function: What is called; empty for programs that read and write.
         cases: Of a program ``(stdin, stdout)``, of a function ``(args, expected)``.
         setup: Code that is run before that of the answer.
+        text_bytes: Size of their text: no output that is expected is larger.
     """
 
     function: str
     cases: tuple[tuple[Any, Any], ...]
     setup: str = ""
+    text_bytes: int = 0
 
 
 class CodeVerifier(Closing):
@@ -121,7 +123,7 @@ class CodeVerifier(Closing):
             if stopped == _MOST_STOPPED:
                 faults.append(_NOT_RUN)
                 continue
-            ran = self._sandbox.run(code, stdin, setup=tests.setup)
+            ran = self._sandbox.run(code, stdin, setup=tests.setup, expected_bytes=tests.text_bytes)
             if ran.reason == "server":
                 return None
             stopped += bool(ran.reason)
@@ -137,7 +139,9 @@ class CodeVerifier(Closing):
                 faults.append(_NOT_RUN)
                 continue
             left = [(at, args) for at, (args, _) in enumerate(tests.cases) if at >= len(faults)]
-            ran = self._sandbox.call(code, tests.function, left, setup=tests.setup)
+            ran = self._sandbox.call(
+                code, tests.function, left, setup=tests.setup, expected_bytes=tests.text_bytes
+            )
             if ran.reason == "server":
                 return None
             while len(faults) < len(tests.cases) and len(faults) in ran.results:
@@ -198,7 +202,8 @@ def read_tests(text: str) -> CodeTests:
     setup = table.get("setup", "")
     if not isinstance(setup, str):
         raise ValueError("setup must be text")  # noqa: TRY004 - of a text, like all mistakes here
-    return CodeTests(name, _read_cases(table.get("cases"), kind), setup)
+    size = len(text.encode("utf-8", "replace"))
+    return CodeTests(name, _read_cases(table.get("cases"), kind), setup, size)
 
 
 def _read_cases(cases: object, kind: str) -> tuple[tuple[Any, Any], ...]:

@@ -74,7 +74,7 @@ class Sandbox(Closing):
         Args:
             seconds: What one run may take.
             memory_bytes: Address space of a run.
-            output_bytes: What a run may print; more ends it.
+            output_bytes: What a run may print beside what is expected of it; more ends it.
             workers: Runs at once; ``None`` is one for each core.
             backend: Who closes the file system; ``None`` takes what is there.
             unsafe: Run the code even where it cannot be closed in.
@@ -83,11 +83,10 @@ class Sandbox(Closing):
             MissingDependencyError: If the walls do not hold here, and ``unsafe`` is not set.
         """
         self.backend: Backend = backend or walls.find_backend()
-        self._seconds = seconds
+        self._seconds, self._output_bytes = seconds, output_bytes
         self._settings: dict[str, Any] = {
             "seconds": seconds,
             "memory_bytes": memory_bytes,
-            "output_bytes": output_bytes,
             "readable": _readable_folders(),
         }
         self._most = workers or os.cpu_count() or 1
@@ -109,9 +108,10 @@ class Sandbox(Closing):
         if hasattr(self, "_servers"):
             self.close()
 
-    def run(self, code: str, stdin: str = "", *, setup: str = "") -> Ran:
+    def run(self, code: str, stdin: str = "", *, setup: str = "", expected_bytes: int = 0) -> Ran:
         """Run code as a program, after ``setup`` in the same module."""
-        return self._ask({"code": code, "setup": setup, "stdin": stdin, "function": ""})
+        request = {"code": code, "setup": setup, "stdin": stdin, "function": ""}
+        return self._ask({**request, "output_bytes": self._output_bytes + expected_bytes})
 
     def call(
         self,
@@ -120,11 +120,13 @@ class Sandbox(Closing):
         arguments: Sequence[tuple[int, Sequence[object]]],
         *,
         setup: str = "",
+        expected_bytes: int = 0,
     ) -> Ran:
         """Run code, then call a function of it for each case: its number and its arguments."""
         wanted = [[place, list(each)] for place, each in arguments]
         request = {"code": code, "setup": setup, "stdin": "", "function": function}
-        return self._ask({**request, "arguments": wanted})
+        output_bytes = self._output_bytes + expected_bytes
+        return self._ask({**request, "arguments": wanted, "output_bytes": output_bytes})
 
     def close(self) -> None:
         """End the servers; the next run starts new ones."""

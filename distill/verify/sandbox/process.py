@@ -72,12 +72,15 @@ class ServerProcess:
             seconds: What the run may take; a first one also waits for the start.
         """
         patience = seconds + _GRACE_SECONDS + (0 if self._is_asked else _START_SECONDS)
+        answer: dict[str, Any] | None = None
         try:
             self._send(request)
-            answer: dict[str, Any] = json.loads(self._line(time.monotonic() + patience))
+            answer = json.loads(self._line(time.monotonic() + patience))
         except (OSError, ValueError):
-            self.end()
             return None
+        finally:
+            if answer is None:  # Ctrl-C too: a late answer would be taken for that of the next run
+                self.end()
         self._is_asked = True
         return answer
 

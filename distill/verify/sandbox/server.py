@@ -143,7 +143,7 @@ def run(
     for _, writer in pipes.values():
         os.close(writer)
     readers = {name: reader for name, (reader, _) in pipes.items()}
-    watch = Watch(child, readers, settings["output_bytes"], started + settings["seconds"])
+    watch = Watch(child, readers, request["output_bytes"], started + settings["seconds"])
     exit_code = watch.to_the_end()
     return {
         "stdout": watch.text("stdout"),

@@ -3,6 +3,8 @@
 import json
 import os
 import resource
+import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -90,6 +92,36 @@ def test_a_number_beyond_all_floats_is_wrong(verifier: CodeVerifier) -> None:
 def test_a_function_is_called_though_its_program_would_read_input(verifier: CodeVerifier) -> None:
     code = "def f(): return 0.5\nif __name__ == '__main__':\n    print(int(input()))"
     assert judged(verifier, code).reason == "all 1 tests passed"
+
+
+def test_right_output_of_two_megabytes_passes(verifier: CodeVerifier) -> None:
+    lines = 300_000
+    stdout = "".join(f"{number}\n" for number in range(lines))
+    tests = json.dumps({"kind": "stdio", "cases": [{"stdin": "", "stdout": stdout}]})
+    code = f"print(*range({lines}), sep='\\n')"
+    verdict = verifier.verify(Prompt("p", "?", tests), Completion(f"```python\n{code}\n```"))
+    assert verdict.reason == "all 1 tests passed"
+
+
+class Interrupted(BaseException):
+    """As Ctrl-C is."""
+
+
+def test_an_interrupted_run_leaves_nothing_for_the_next() -> None:
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with Sandbox(workers=1) as sandbox:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(Interrupted):
+                sandbox.run("import time\ntime.sleep(0.2)\nprint('first')")
+            time.sleep(0.3)  # it has long answered
+            assert sandbox.run("print('second')").stdout == "second\n"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_the_order_of_a_set_is_the_same_in_every_server() -> None:
