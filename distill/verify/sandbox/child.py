@@ -47,6 +47,8 @@ def live(
         os.chdir("/")
         if settings["is_closed"]:
             _close_in(settings, modules)
+        else:
+            modules["kernel"].limit_use(settings["memory_bytes"], int(settings["seconds"]) + 1)
         if os.getppid() != server:
             os._exit(_NO_WALLS)
     except BaseException as error:  # noqa: BLE001 - whatever it was, nothing may be run

@@ -4,8 +4,10 @@ import json
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -101,6 +103,35 @@ def test_right_output_of_two_megabytes_passes(verifier: CodeVerifier) -> None:
     code = f"print(*range({lines}), sep='\\n')"
     verdict = verifier.verify(Prompt("p", "?", tests), Completion(f"```python\n{code}\n```"))
     assert verdict.reason == "all 1 tests passed"
+
+
+def test_memory_has_a_limit_without_walls_too() -> None:
+    if sys.platform != "linux":
+        pytest.skip("only Linux limits the memory of a process")
+    with Sandbox(backend="none", unsafe=True, memory_bytes=1 << 28, workers=1) as open_one:
+        assert "MemoryError" in open_one.run("x = bytearray(1 << 29)").stderr
+
+
+def test_nothing_stays_open_or_alive() -> None:
+    def held() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("this system does not list open files")
+    with Sandbox(workers=1) as sandbox:
+        sandbox.run("print(1)")
+        (server,) = sandbox.server_pids()
+        before = held(), len(list(Path(f"/proc/{server}/fd").iterdir()))
+        for _ in range(20):
+            sandbox.run("print(1)")
+            sandbox.call("def f(): return 1", "f", [(0, [])])
+        assert (held(), len(list(Path(f"/proc/{server}/fd").iterdir()))) == before
+    open_files = held()
+    for _ in range(2):
+        with Sandbox(workers=1) as sandbox:
+            pids = sandbox.server_pids()
+        assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert held() == open_files
 
 
 class Interrupted(BaseException):
