@@ -74,6 +74,12 @@ def filter_(
             show_default=False,
         ),
     ] = None,
+    unsafe: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe", help="Run code of traces even where the sandbox cannot close it in."
+        ),
+    ] = False,
     workers: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Processes for FILE.  [default: one for each core]"),
@@ -96,6 +102,7 @@ def filter_(
 
     sets = [*(overrides or ())]
     sets += [f"filter.max_dropped_share={max_drop}"] if max_drop is not None else []
+    sets += ["verify.options.unsafe=true"] if unsafe else []
     if traces is None and sweep is None:
         if recipe is None:
             raise RecipeError("give a recipe, or a file of traces: --traces FILE")

@@ -25,7 +25,7 @@ from distill.verify.sandbox.walls import Backend
 Reason = Literal["", "timeout", "output", "server"]
 
 _TRIES = 2
-_UNSAFE = "if you trust the code, set unsafe = true in [verify.options]."
+_UNSAFE = "if you trust the code: distill filter --unsafe, or unsafe = true in [verify.options]."
 
 
 @dataclass(frozen=True, slots=True)
