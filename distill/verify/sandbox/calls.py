@@ -12,8 +12,9 @@ import errno
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
-__all__ = ["ARCHITECTURES", "CALLS", "filter_program", "packed"]
+__all__ = ["ARCHITECTURES", "CALLS", "filter_bytes", "filter_program", "packed"]
 
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 """Column of ``CALLS`` and what the kernel calls the architecture."""
@@ -177,6 +178,8 @@ _RULES = {
     "prctl": _Rule(0, _EVERY_BIT, (15, 16, 0x53564D41)),
 }
 _OWN = ("kill", "tgkill")
+_ANY_PID = 0x7FFFFFFF
+"""Stands for the process id that is filled in later; larger than any."""
 
 Instruction = tuple[int, int, int, int]
 
@@ -217,9 +220,19 @@ def filter_program(machine: str, pid: int) -> list[Instruction]:
     return lines
 
 
+def filter_bytes(machine: str, pid: int) -> bytes:
+    """The filter as the kernel reads it; quick when it was built once for this machine."""
+    return _template(machine).replace(struct.pack("=I", _ANY_PID), struct.pack("=I", pid))
+
+
 def packed(program: Iterable[Instruction]) -> bytes:
     """The filter as the kernel reads it."""
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+
+
+@cache
+def _template(machine: str) -> bytes:
+    return packed(filter_program(machine, _ANY_PID))
 
 
 def _block(rule: _Rule) -> list[Instruction]:

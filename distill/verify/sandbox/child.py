@@ -66,9 +66,8 @@ def _moved_away(descriptors: list[int]) -> list[int]:
 
 
 def _close_in(settings: dict[str, Any], modules: dict[str, ModuleType]) -> None:
-    program = modules["calls"].filter_program(platform.machine(), os.getpid())
     modules["kernel"].close_in(
-        calls=modules["calls"].packed(program),
+        calls=modules["calls"].filter_bytes(platform.machine(), os.getpid()),
         readable=settings["readable"],
         memory_bytes=settings["memory_bytes"],
         cpu_seconds=int(settings["seconds"]) + 1,

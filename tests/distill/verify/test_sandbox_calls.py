@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from distill.verify.sandbox.calls import ARCHITECTURES, CALLS, Instruction, filter_program, packed
+from distill.verify.sandbox.calls import (
+    ARCHITECTURES,
+    CALLS,
+    Instruction,
+    filter_bytes,
+    filter_program,
+    packed,
+)
 
 PID = 4321
 ALLOWED, KILLED = 0x7FFF0000, 0x80000000
@@ -114,6 +121,7 @@ def test_some_calls_depend_on_their_arguments(
 
 def test_the_kernel_reads_eight_bytes_for_each_instruction(machine: str) -> None:
     program = filter_program(machine, PID)
+    assert filter_bytes(machine, PID) == packed(program) != filter_bytes(machine, PID + 1)
     assert len(packed(program)) == 8 * len(program)
     assert len(program) < 4096  # as many as it takes
     assert all(0 <= line[1] < 256 and 0 <= line[2] < 256 for line in program)
