@@ -9,7 +9,7 @@ from contextlib import contextmanager
 def fewer_collections() -> Iterator[None]:
     """Look for garbage cycles less often: each look goes over all connections and all prompts."""
     before = gc.get_threshold()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(100_000, 50, 100)
     try:
         yield
     finally:
