@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final
 
+from distill.data_rows import Row, read_rows
 from distill.errors import DataError
-from distill.prompt_rows import Row, read_rows
 from distill.records import to_record
 from distill.storage import write_atomically
 from distill.types import Prompt

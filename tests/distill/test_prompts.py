@@ -95,7 +95,7 @@ def test_a_byte_order_mark_is_read_over(tmp_path: Path, suffix: str) -> None:
         ({"text": "a", "level": -1}, "level must be a whole number, at least 0, not -1"),
         ({"text": "a\ud800"}, r"text holds \ud800, which is half a character"),
         ({"text": "a", "answer": float("nan")}, "NaN is not a value"),
-        (["a"], 'a prompt is an object in braces, not ["a"]'),
+        (["a"], 'a row is an object in braces, not ["a"]'),
     ],
 )
 def test_a_wrong_value_is_named_by_line(tmp_path: Path, row: object, mistake: str) -> None:
@@ -171,7 +171,7 @@ def test_numbers_in_parquet_are_no_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
-        ("p.txt", b"x", "a prompt file ends in .jsonl, .csv, .parquet; found '.txt'"),
+        ("p.txt", b"x", "a data file ends in .jsonl, .json, .csv, .parquet; found '.txt'"),
         ("p.parquet", b"PAR1 no", "not valid Parquet"),
         ("p.csv", b'text\n"a', "not valid CSV: unexpected end of data"),
         ("p.csv", b"text\n\xff", "not UTF-8 text"),
