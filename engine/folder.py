@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -55,7 +56,11 @@ class LoadedModel:
 
 
 def load_folder(
-    folder: Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu"
+    folder: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    quantization: BitsAndBytesConfig | None = None,
 ) -> LoadedModel:
     """Load a model in evaluation mode, and its tokenizer.
 
@@ -63,6 +68,7 @@ def load_folder(
         folder: As transformers' ``save_pretrained`` writes it.
         dtype: What the weights are converted to.
         device: Where the model goes.
+        quantization: How the linear layers are held in fewer bits, if they are.
 
     Raises:
         ModelError: If a file is missing or broken, or the architecture is unknown.
@@ -77,6 +83,7 @@ def load_folder(
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
+                quantization_config=quantization,
                 output_loading_info=True,
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

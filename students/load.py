@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import BitsAndBytesConfig, GenerationConfig, PreTrainedModel
 
 from engine.folder import LoadedModel, load_folder, quiet_transformers
 from students.template import with_turn_end
@@ -11,16 +11,26 @@ from students.template import with_turn_end
 EMBEDDED = Path(__file__).parent / "embedded"
 
 
-def load_student(folder: Path) -> LoadedModel:
+def load_student(
+    folder: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    quantization: BitsAndBytesConfig | None = None,
+) -> LoadedModel:
     """Load a base or a trained student, on the GPU if there is one.
 
     Its generation config also stops at the token that ends a turn of its chat template.
+
+    Args:
+        folder: Of the model.
+        dtype: What the weights are converted to.
+        quantization: How the linear layers are held in fewer bits, if they are.
 
     Raises:
         ModelError: If the folder is not a whole model, or has no chat template.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    loaded = load_folder(folder, device=device)
+    loaded = load_folder(folder, dtype=dtype, device=device, quantization=quantization)
     config = loaded.model.generation_config or GenerationConfig()
     loaded.model.generation_config = with_turn_end(loaded.tokenizer, config)
     return loaded

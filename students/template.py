@@ -37,12 +37,14 @@ class TokenizedExample:
         token_ids: ``int32``, ``[T]``.
         is_trained: ``bool``, ``[T]``; never the first, which nothing precedes.
         weight: Of each of its trained tokens in the loss.
+        token_weights: ``fp32``, ``[T]``; of each token where they differ, beside ``weight``.
     """
 
     example_id: str
     token_ids: torch.Tensor
     is_trained: torch.Tensor
     weight: float = 1.0
+    token_weights: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.token_ids)
