@@ -24,6 +24,7 @@ from cli.init import init
 from cli.job import JOBS, job_command
 from cli.plan import plan
 from cli.status import status
+from cli.students import students
 from cli.teachers import teachers
 from distill import __version__
 
@@ -46,6 +47,7 @@ app = typer.Typer(
 app.command("init", rich_help_panel=_SET_UP)(init)
 app.command("doctor", rich_help_panel=_SET_UP)(doctor)
 app.command("teachers", rich_help_panel=_SET_UP)(teachers)
+app.command("students", rich_help_panel=_SET_UP)(students)
 app.command("plan", rich_help_panel=_SET_UP)(plan)
 app.command("filters", rich_help_panel=_SET_UP)(filters)
 for _name in JOBS:

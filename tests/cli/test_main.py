@@ -12,6 +12,7 @@ COMMANDS = [
     "init",
     "doctor",
     "teachers",
+    "students",
     "plan",
     "filters",
     "run",
