@@ -120,7 +120,7 @@ def choose_columns(
     notes = [
         f"column '{close}' may hold the {name}; if so: --map {name}={close}"
         for name in useful
-        if (close := _close(columns, name, set(chosen.values())))
+        if (close := close_column(columns, name, set(chosen.values())))
     ]
     return Columns(chosen, tuple(notes))
 
@@ -185,19 +185,20 @@ def _suggestions(columns: Sequence[str], chosen: Mapping[str, str], missing: Seq
     if (
         "messages" not in chosen
         and set(missing) == {"prompt", "completion"}
-        and (talk := _close(columns, "messages", set()))
+        and (talk := close_column(columns, "messages", set()))
     ):
         return f"--map messages={talk}"
     taken = set(chosen.values())
     flags = []
     for name in (*missing, "answer", "reasoning"):
-        if name not in chosen and (close := _close(columns, name, taken)):
+        if name not in chosen and (close := close_column(columns, name, taken)):
             flags.append(f"--map {name}={close}")
             taken.add(close)
     return " ".join(flags) if any(f"--map {name}=" in " ".join(flags) for name in missing) else ""
 
 
-def _close(columns: Sequence[str], name: str, taken: set[str]) -> str | None:
+def close_column(columns: Sequence[str], name: str, taken: set[str]) -> str | None:
+    """A column that may hold a field, by the names that data sets use."""
     by_lower = {column.lower(): column for column in columns}
     for alias in _ALIASES.get(name, ()):
         column = by_lower.get(alias)

@@ -19,13 +19,11 @@ from distill.errors import DataError
 from distill.reasoning import split_reasoning
 from distill.trace_columns import Columns
 from distill.traces import trace_from
+from distill.turns import USERS, WRITERS, read_turn, shown, text_of
+from distill.turns import BrokenRow as BrokenRow  # noqa: PLC0414 - known from here
 from distill.types import Completion, FinishReason, Prompt, Trace, Usage, Verdict
 
 Row = Mapping[str, Any]
-
-
-class BrokenRow(Exception):  # noqa: N818 - a fact about data, caught where rows are read
-    """A row that cannot be used; the message is a sentence for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ def parse_row(line: bytes) -> Row:
     except RecursionError:
         raise BrokenRow("nested too deeply") from None
     if not isinstance(value, dict):
-        raise BrokenRow(f"a row is an object in braces, not {_shown(value)}")
+        raise BrokenRow(f"a row is an object in braces, not {shown(value)}")
     return cast("Row", value)
 
 
@@ -82,7 +80,7 @@ def row_key(row: Row, columns: Columns) -> str:
     if isinstance(given, str | int) and not isinstance(given, bool) and given != "":
         return str(given)
     if columns.has("prompt"):
-        return text_id(_text(columns.take(row, "prompt"), "prompt"))
+        return text_id(text_of(columns.take(row, "prompt"), "prompt"))
     if columns.has("messages"):
         return text_id(_conversation(columns.take(row, "messages"))[0])
     raise BrokenRow("prompt_id is missing")
@@ -106,7 +104,7 @@ def read_row(row: Row, columns: Columns, number: int, known: Prompt | None) -> l
     tokens = _listed(columns.take(row, "tokens"), len(written))
     index = columns.take(row, "sample_index")
     if index is not None and (type(index) is not int or index < 0):
-        raise BrokenRow(f"sample_index must be a whole number, not {_shown(index)}")
+        raise BrokenRow(f"sample_index must be a whole number, not {shown(index)}")
     model = _optional_text(columns.take(row, "model"), "model")
     source = _optional_text(columns.take(row, "source"), "source")
     divergence = _divergence(row, columns) if len(written) == 1 else None
@@ -160,9 +158,6 @@ _FINISHES: Final[Mapping[str, FinishReason]] = {
     **dict.fromkeys(("length", "max_tokens", "truncated"), "length"),
     "error": "error",
 }
-_USERS: Final = frozenset({"user", "human"})
-_WRITERS: Final = frozenset({"assistant", "gpt", "model"})
-_SHOWN_LENGTH: Final = 40
 
 
 def _why(line: bytes, error: orjson.JSONDecodeError) -> str:
@@ -190,11 +185,11 @@ def _asked_and_written(
         texts = value if isinstance(value, list) else [value]
         if not texts:
             raise BrokenRow("completion is an empty list")
-        return None, [_split(_text(text, "completion", may_be_empty=True)) for text in texts]
+        return None, [_split(text_of(text, "completion", may_be_empty=True)) for text in texts]
     if columns.has("text"):
         reasoning = columns.take(row, "reasoning")
-        own = None if reasoning is None else _text(reasoning, "reasoning", may_be_empty=True)
-        text = _text(columns.take(row, "text"), "text", may_be_empty=True)
+        own = None if reasoning is None else text_of(reasoning, "reasoning", may_be_empty=True)
+        text = text_of(columns.take(row, "text"), "text", may_be_empty=True)
         return None, [(own, text) if own is not None else _split(text)]
     asked, reasoning, text = _conversation(columns.take(row, "messages"))
     return asked, [(reasoning, text) if reasoning is not None else _split(text)]
@@ -208,31 +203,19 @@ def _split(text: str) -> tuple[str | None, str]:
 def _conversation(value: object) -> tuple[str, str | None, str]:
     """Question, reasoning and answer of a conversation of one question."""
     if not isinstance(value, list) or not value:
-        raise BrokenRow(f"messages must be a list of turns, not {_shown(value)}")
-    turns = [_turn(turn) for turn in value]
-    asked = [text for role, text, _ in turns if role in _USERS]
-    written = [(reasoning, text) for role, text, reasoning in turns if role in _WRITERS]
-    if len(asked) != 1 or len(written) != 1 or turns[-1][0] not in _WRITERS:
+        raise BrokenRow(f"messages must be a list of turns, not {shown(value)}")
+    turns = [read_turn(turn) for turn in value]
+    asked = [text for role, text, _ in turns if role in USERS]
+    written = [(reasoning, text) for role, text, reasoning in turns if role in WRITERS]
+    if len(asked) != 1 or len(written) != 1 or turns[-1][0] not in WRITERS:
         raise BrokenRow(
             f"messages must be one question and one answer, not {len(asked)} and {len(written)}"
         )
     return asked[0], *written[0]
 
 
-def _turn(turn: object) -> tuple[str, str, str | None]:
-    if not isinstance(turn, dict):
-        raise BrokenRow(f"a message must be an object, not {_shown(turn)}")
-    role, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
-    if not isinstance(role, str):
-        raise BrokenRow(f"the role of a message must be text, not {_shown(role)}")
-    reasoning = turn.get("reasoning_content", turn.get("reasoning", turn.get("thinking")))
-    if reasoning is not None:
-        reasoning = _text(reasoning, "reasoning of a message", may_be_empty=True)
-    return role, _text(content, "content of a message", may_be_empty=True), reasoning
-
-
 def _prompt(row: Row, columns: Columns, asked: str | None) -> Prompt:
-    text = _text(columns.take(row, "prompt"), "prompt") if columns.has("prompt") else asked
+    text = text_of(columns.take(row, "prompt"), "prompt") if columns.has("prompt") else asked
     if text is None:
         raise BrokenRow("prompt is missing")
     level = columns.take(row, "level")
@@ -251,21 +234,11 @@ def _gold(value: object) -> str | None:
         return value if value and value.strip() else None
     if type(value) is int:
         return str(value)
-    raise BrokenRow(f"answer must be text, not {_shown(value)}")
-
-
-def _text(value: object, name: str, *, may_be_empty: bool = False) -> str:
-    if not isinstance(value, str):
-        raise BrokenRow(
-            f"{name} is missing" if value is None else f"{name} must be text, not {_shown(value)}"
-        )
-    if not may_be_empty and not value.strip():
-        raise BrokenRow(f"{name} is empty")
-    return value
+    raise BrokenRow(f"answer must be text, not {shown(value)}")
 
 
 def _optional_text(value: object, name: str) -> str:
-    return "" if value is None else _text(value, name, may_be_empty=True)
+    return "" if value is None else text_of(value, name, may_be_empty=True)
 
 
 def _listed(value: object, count: int) -> Sequence[object]:
@@ -282,7 +255,7 @@ def _finish(value: object) -> FinishReason:
         return "stop"
     found = _FINISHES.get(value.lower()) if isinstance(value, str) else None
     if found is None:
-        raise BrokenRow(f"finish must be stop or length, not {_shown(value)}")
+        raise BrokenRow(f"finish must be stop or length, not {shown(value)}")
     return found
 
 
@@ -290,7 +263,7 @@ def _count(value: object) -> int:
     if value is None:
         return 0
     if type(value) is not int or value < 0:
-        raise BrokenRow(f"tokens must be a whole number, not {_shown(value)}")
+        raise BrokenRow(f"tokens must be a whole number, not {shown(value)}")
     return value
 
 
@@ -314,8 +287,3 @@ def _divergence(row: Row, columns: Columns) -> float | None:
 
 def _is_logprob(value: object) -> bool:
     return type(value) in (int, float) and cast("float", value) <= 0
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}..."

@@ -204,6 +204,15 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """A plain text, trained on from its second token to its end, without a chat template."""
+
+    id: str
+    text: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One sample that is wanted of a completer."""
 
