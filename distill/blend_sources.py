@@ -12,19 +12,12 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
 from distill.errors import DataError
 from distill.reasoning import join_reasoning
 from distill.rules import TokenCounter
-from distill.trace_files import BrokenRow, Row, parse_row, read_row
-from distill.trace_source import TraceSource, open_source
-
-_ROLES: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("user", "human"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "model"), "assistant"),
-    "system": "system",
-}
+from distill.training_data import read_training_file
+from distill.types import Document, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +25,7 @@ class Conversation:
     """One example from elsewhere.
 
     Attributes:
-        row: Number in its file.
+        row: Its place in the file, from 1.
         messages: Turns with ``role``, ``content`` and ``reasoning_content``.
     """
 
@@ -40,30 +33,23 @@ class Conversation:
     messages: tuple[dict[str, str | None], ...]
 
 
-def read_conversations(path: Path, work: Path) -> Iterator[Conversation]:
+def read_conversations(path: Path) -> Iterator[Conversation]:
     """The examples of a file in order.
 
     Args:
-        path: JSONL or Parquet with ``messages``, or with ``prompt`` and ``completion``.
-        work: Folder for what has to be written to read it.
+        path: A training set of any form but plain text, see ``distill.training_form``.
 
     Raises:
         DataError: If a row cannot be read: a curated set has no broken rows.
     """
-    source = open_source(path, work)
-    if source.columns is None:
-        raise DataError(
-            f"{path}: this is a journal of traces, not a set of examples",
-            hint="Filter it first (distill filter --traces FILE --to DIR), then blend its"
-            " train.parquet.",
-        )
-    with source.rows.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                try:
-                    yield Conversation(number, _messages(source, parse_row(line), number))
-                except BrokenRow as broken:
-                    raise DataError(f"{path}: row {number}: {broken}") from None
+    for number, example in enumerate(read_training_file(path), start=1):
+        if isinstance(example, Document):
+            raise DataError(
+                f"{path}: this is plain text, and what is mixed in is conversations",
+                hint="Name a set with messages, or with prompt and completion.",
+            )
+        turns = ({"role": turn.role, **_content(turn)} for turn in example.messages)
+        yield Conversation(number, tuple(turns))
 
 
 def count_conversation(
@@ -109,39 +95,5 @@ def draw(tokens: Sequence[int], target: int, seed: str) -> list[bool]:
     return taken
 
 
-def _messages(source: TraceSource, row: Row, number: int) -> tuple[dict[str, str | None], ...]:
-    columns = source.columns
-    if columns is None:
-        raise TypeError("a journal has no columns")
-    if columns.has("messages"):
-        turns: Any = columns.take(row, "messages")
-        if not isinstance(turns, list) or not turns:
-            raise BrokenRow("messages must be a list of turns")
-        found = tuple(_turn(turn) for turn in turns)
-        if found[-1]["role"] != "assistant":
-            raise BrokenRow("the last turn must be the assistant's")
-        return found
-    (one, *more) = read_row(row, columns, number, None)
-    if more:
-        raise BrokenRow("a row must hold one completion")
-    completion = one.trace.completion
-    return (
-        {"role": "user", "content": one.prompt.text, "reasoning_content": None},
-        {
-            "role": "assistant",
-            "content": completion.text,
-            "reasoning_content": completion.reasoning,
-        },
-    )
-
-
-def _turn(turn: object) -> dict[str, str | None]:
-    if not isinstance(turn, dict):
-        raise BrokenRow("a turn must be an object")
-    role, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
-    if not isinstance(role, str) or role not in _ROLES or not isinstance(content, str):
-        raise BrokenRow(f"a turn needs a role ({', '.join(_ROLES)}) and a content in text")
-    reasoning = turn.get("reasoning_content", turn.get("reasoning", turn.get("thinking")))
-    if reasoning is not None and not isinstance(reasoning, str):
-        raise BrokenRow("the reasoning of a turn must be text")
-    return {"role": _ROLES[role], "content": content, "reasoning_content": reasoning}
+def _content(turn: Message) -> dict[str, str | None]:
+    return {"content": turn.content, "reasoning_content": turn.reasoning}

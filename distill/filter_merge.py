@@ -143,9 +143,7 @@ class Merge:
             ids += table["id"].to_pylist()
             own += [count(messages) for messages in table["messages"].to_pylist()]
         tokens = {
-            source.name: [
-                count(one.messages) for one in self._conversations(source.name, source.path)
-            ]
+            source.name: [count(one.messages) for one in read_conversations(source.path)]
             for source in self.blend.sources
         }
         shares = {source.name: source.share for source in self.blend.sources}
@@ -196,9 +194,6 @@ class Merge:
                 row["first_failed"], row["selected"], row["weight"] = check.name, False, 0.0
         return pa.Table.from_pylist(rows, VERDICTS)
 
-    def _conversations(self, name: str, path: Path) -> Iterator[Any]:
-        return read_conversations(path, self.work.work / f"source-{name}")
-
     def _counter(self) -> Callable[[Sequence[Mapping[str, str | None]]], int]:
         count: TokenCounter = self.work.setup.counter() or _by_size
         return lambda messages: count_conversation(messages, count)
@@ -207,7 +202,7 @@ class Merge:
         """The examples of a source that are taken."""
         count = self._counter()
         rows = []
-        for place, one in enumerate(self._conversations(name, path)):
+        for place, one in enumerate(read_conversations(path)):
             if taken is None or taken[place]:
                 tokens = count(one.messages)
                 self.tally.sums["mixed_in"] += 1

@@ -99,6 +99,11 @@ question, response
 (plain text).
           Say which is which: --map prompt=question --map completion=response
     """
+    if {"trace", "verdict"} <= set(columns):
+        raise DataError(
+            f"{place}: this is a journal of traces, not a set of examples",
+            hint=f"Filter it first, then take its train.parquet: distill filter --traces {place}",
+        )
     _check_mapping(place, columns, mapping)
     chosen = dict(mapping)
     for name in FIELDS:
