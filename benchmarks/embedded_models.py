@@ -15,11 +15,14 @@ import results_file
 
 import students
 import teachers
-from distill.evaluate import ModelReport, compare, evaluate
-from distill.metrics import Estimate
+from distill.comparison import compare
+from distill.eval_report import ModelReport
+from distill.evaluate import evaluate
+from distill.intervals import Estimate
 from distill.overrides import load_recipe
 from distill.problems import embedded_prompts
 from distill.recipe import EmbeddedTeacher, EvalSection
+from distill.traces import hash_prompts
 from distill.types import Completer, Prompt
 from distill.verify.answer import AnswerVerifier
 from students.load import EMBEDDED
@@ -66,6 +69,7 @@ def measure(
                 completer,
                 AnswerVerifier(),
                 section,
+                samples=section.samples,
                 seed=seed,
                 journal_path=Path(folder) / f"{who}.jsonl",
             )
@@ -74,9 +78,9 @@ def measure(
     for report in reports:
         print_report(report)
     figures: dict[str, object] = {
-        report.who: {**asdict(report), "scores": None} for report in reports
+        report.who: {**asdict(report), "problems": None} for report in reports
     }
-    recovery = compare(prompts, reports).recovery
+    recovery = compare(hash_prompts(prompts), reports).recovery
     if recovery:
         print(f"student by teacher: {percent(recovery)}")
         figures["recovery"] = asdict(recovery)

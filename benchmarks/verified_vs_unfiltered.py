@@ -21,8 +21,8 @@ import students
 from distill.blend import Variant, blend
 from distill.evaluate import evaluate
 from distill.filter_tables import read_examples
+from distill.intervals import difference_estimate, mean_estimate
 from distill.layout import RunLayout
-from distill.metrics import difference_estimate, mean_estimate
 from distill.prompts import read_prompts
 from distill.stored_run import read_run
 from distill.traces import read_traces
@@ -84,6 +84,7 @@ def run_trial(trial: Trial) -> None:
         students.build(trial.work / "models" / name, batch_size=recipe.eval.batch_size),
         AnswerVerifier(),
         recipe.eval,
+        samples=recipe.eval.samples,
         seed=trial.seed,
         journal_path=trial.work / "judged" / f"{name}.jsonl",
     )

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cli.console import percent, table
-from distill.evaluate import EvalReport, ModelReport
+from distill.comparison import EvalReport
+from distill.eval_report import ModelReport
 from distill.funnel import FilterReport
 from distill.funnel_text import format_funnel
 from distill.generate import GenerateReport
+from distill.intervals import Estimate
 from distill.layout import Stage
-from distill.metrics import Estimate
 from distill.records import from_record
 
 Summary = Mapping[str, Any]
@@ -125,7 +126,7 @@ def _models_table(report: EvalReport) -> str:
         [
             name_of(model.who),
             interval(model.pass_at_1),
-            interval(model.cons_at_k),
+            interval(model.cons_at_k) if model.cons_at_k else "-",
             percent(model.truncated),
             percent(model.malformed),
             f"{model.output_tokens:,.0f}",

@@ -20,6 +20,7 @@ from distill.layout import STAGES, RunLayout, Stage
 from distill.manifest import RunManifest
 from distill.recipe import (
     ApiTeacher,
+    BenchmarkPrompts,
     EmbeddedPrompts,
     FilePrompts,
     LocalStudent,
@@ -193,7 +194,9 @@ def _places(folder: Path, manifest: RunManifest) -> list[tuple[str, str]]:
     return [*listed, ("manifest.json", "versions, seeds, hashes, figures")]
 
 
-def _prompts_text(section: EmbeddedPrompts | FilePrompts) -> str:
+def _prompts_text(section: EmbeddedPrompts | FilePrompts | BenchmarkPrompts) -> str:
+    if isinstance(section, BenchmarkPrompts):
+        return f"benchmark {section.name}"
     if isinstance(section, EmbeddedPrompts):
         return f"{section.count:,} embedded prompts ({section.split})"
     return f"the prompts in {shown_path(section.path)}"

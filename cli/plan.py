@@ -111,10 +111,10 @@ def generation(recipe: "Recipe", folder: Path | None, prompts: "Iterable[Prompt]
 
 def _evaluation(recipe: "Recipe", folder: Path) -> "Plan":
     """The teacher on held-out prompts; the traces measured how long its answers are."""
-    from cli.stages import stream_prompts_of
+    from cli.stages import load_benchmark_of
 
     section = recipe.eval
-    figures = _measured(recipe, stream_prompts_of(section.prompts))
+    figures = _measured(recipe, load_benchmark_of(recipe).prompts)
     return _made(
         recipe,
         _traces(folder),

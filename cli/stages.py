@@ -7,7 +7,7 @@ of the recipe and plain values.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli.console import note
 from cli.filter_stage import filter_run
@@ -17,11 +17,20 @@ from distill.blend import Variant, blend
 from distill.errors import RecipeError
 from distill.layout import Stage
 from distill.prompts import read_prompts, stream_prompts, write_prompts
-from distill.recipe import EmbeddedPrompts, EmbeddedStudent, FilePrompts, LocalStudent, Recipe
+from distill.recipe import (
+    BenchmarkPrompts,
+    EmbeddedPrompts,
+    EmbeddedStudent,
+    FilePrompts,
+    LocalStudent,
+    Recipe,
+)
 from distill.records import to_record
-from distill.storage import hash_json
 from distill.types import Completer, Progress, Prompt, Verifier
 from distill.verify import build_verifier
+
+if TYPE_CHECKING:
+    from distill.benchmarks.load import LoadedBenchmark
 
 STUDENT: Variant = "student"
 CONTROLS: tuple[Variant, ...] = ("answers_only", "unfiltered")
@@ -127,19 +136,22 @@ def _train(job: Job) -> Work:
 
 
 def _eval(job: Job) -> Work:
-    from distill.evaluate import compare, evaluate
+    from distill.comparison import compare
+    from distill.eval_result import EvalResult, write_result
+    from distill.evaluate import evaluate
     from distill.storage import write_json_atomically
 
     recipe, paths = job.recipe, job.run.paths
-    verifier = build_verifier(recipe.verify.kind, **recipe.verify.options)
-    prompts = _load_prompts(recipe.eval.prompts)
+    benchmark = load_benchmark_of(recipe)
+    prompts = benchmark.prompts
+    verifier = build_verifier(benchmark.verifier, **benchmark.options)
     controls = CONTROLS if recipe.eval.controls else ()
     for variant in controls:
         _write_examples(job, variant)
     begun = job.run.stage(
         "eval",
         inputs=[paths.model(STUDENT), *map(paths.examples, controls)],
-        settings={"verifier": verifier.name, "prompts": _prompts_hash(prompts)},
+        settings={"verifier": verifier.name, "benchmark": to_record(benchmark.facts)},
     )
     write_prompts(paths.eval_prompts, prompts)
     trained = {variant: _train_variant(job, variant) for variant in controls}
@@ -150,22 +162,27 @@ def _eval(job: Job) -> Work:
             _completer(job, who),
             verifier,
             recipe.eval,
+            samples=recipe.eval.samples,
             seed=recipe.seed,
             journal_path=paths.judged(who),
+            needs_box=benchmark.needs_box,
             asked_path=paths.judged_requests(who),
             allowance=allowance(job.limits, recipe.teacher, paths, paths.judged(who)),
             on_progress=job.report,
         )
         for who in (*recipe.eval.models, *controls)
     ]
-    compared = to_record(compare(prompts, reports))
+    for report in reports:
+        write_result(paths.result(report.who), EvalResult.of(benchmark.facts, report))
+    compared = without_problems(to_record(compare(benchmark.facts.prompts_hash, reports)))
     write_json_atomically(paths.report, compared)
-    outputs = [paths.eval_prompts, paths.report, *map(paths.judged, recipe.eval.models)]
-    outputs += [paths.judged(variant) for variant in controls]
+    evaluated = [report.who for report in reports]
+    outputs = [paths.eval_prompts, paths.report]
+    outputs += [*map(paths.judged, evaluated), *map(paths.result, evaluated)]
     asked = [paths.judged_requests(who) for who in recipe.eval.models]
     outputs += [path for path in asked if path.exists()]
     outputs += [paths.model(variant) for variant in controls]
-    return Work(begun, outputs, {"report": _without_scores(compared), "controls": trained})
+    return Work(begun, outputs, {"report": compared, "controls": trained})
 
 
 _STAGES: dict[Stage, Callable[[Job], Work]] = {
@@ -193,8 +210,30 @@ def stream_prompts_of(section: EmbeddedPrompts | FilePrompts) -> Iterable[Prompt
     )
 
 
-def _prompts_hash(prompts: Sequence[Prompt]) -> str:
-    return hash_json([to_record(prompt) for prompt in prompts])
+def load_benchmark_of(recipe: Recipe) -> "LoadedBenchmark":
+    """What the models of a recipe are evaluated on, and who judges.
+
+    Raises:
+        DataError: If its data cannot be had.
+    """
+    from distill.benchmarks.load import LoadedBenchmark, facts_of, load_benchmark
+
+    section = recipe.eval.prompts
+    if isinstance(section, BenchmarkPrompts):
+        return load_benchmark(section.name, section.path)
+    prompts = _load_prompts(section)
+    if isinstance(section, FilePrompts):
+        facts = facts_of(section.path.stem, "", prompts, [section.path])
+    else:
+        facts = facts_of(f"embedded-{section.split}", "", prompts)
+    return LoadedBenchmark(
+        facts,
+        prompts,
+        recipe.verify.kind,
+        recipe.verify.options,
+        recipe.eval.samples,
+        needs_box=recipe.verify.kind == "answer",
+    )
 
 
 def _base_folder(recipe: Recipe) -> Path:
@@ -271,7 +310,7 @@ def _completer(job: Job, who: str) -> Completer:
     )
 
 
-def _without_scores(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A report without the score of each prompt, which ``eval/report.json`` keeps."""
-    models = [{**model, "scores": []} for model in report["models"]]
+def without_problems(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report without the records of problems, which ``eval/results/`` keeps."""
+    models = [{**model, "problems": []} for model in report["models"]]
     return {**report, "models": models}

@@ -191,7 +191,11 @@ class RunLayout:
         """The same as `requests`, for an evaluated model."""
         return self.root / "eval" / "requests" / f"{model}.jsonl"
 
+    def result(self, model: str) -> Path:
+        """All that is known of an evaluated model, with a record of each problem."""
+        return self.root / "eval" / "results" / f"{model}.json"
+
     @property
     def report(self) -> Path:
-        """Figures of the evaluation."""
+        """Figures of the evaluation: all models, and the student compared with each other."""
         return self.root / "eval" / "report.json"

@@ -12,9 +12,10 @@ Values are checked strictly, see ``distill.section``; the sections of stage ``fi
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from distill.errors import DistillError
 from distill.filter_sections import BlendSection, FilterSection, SelectSection, VerifySection
 from distill.problems import KINDS, LEVELS, Kind
 from distill.section import InputPath
@@ -66,6 +67,33 @@ class FilePrompts(Section):
 
 
 Prompts = Annotated[EmbeddedPrompts | FilePrompts, Field(discriminator="kind")]
+
+
+def _known_benchmark(name: str) -> str:
+    from distill.benchmarks.table import find_benchmark
+
+    try:
+        return find_benchmark(name).name
+    except DistillError as error:
+        raise PydanticCustomError("contradiction", "{what}", {"what": error.problem}) from None
+
+
+class BenchmarkPrompts(Section):
+    """A benchmark that `distill benchmarks` lists: its prompts, and its own verifier."""
+
+    kind: Literal["benchmark"] = "benchmark"
+    """Which prompts."""
+
+    name: Annotated[str, AfterValidator(_known_benchmark)]
+    """Such as `aime24`."""
+
+    path: InputPath | None = None
+    """Its files, if they are not where they are expected."""
+
+
+EvalPrompts = Annotated[
+    EmbeddedPrompts | FilePrompts | BenchmarkPrompts, Field(discriminator="kind")
+]
 
 
 class SamplingSection(Section):
@@ -140,7 +168,7 @@ Student = Annotated[EmbeddedStudent | LocalStudent, Field(discriminator="kind")]
 class EvalSection(SamplingSection):
     """Stage `eval`: base, student and teacher on prompts that the student has not seen."""
 
-    prompts: Prompts
+    prompts: EvalPrompts
     """The held-out prompts."""
 
     samples: int = Field(default=4, ge=1)

@@ -51,18 +51,36 @@ class ChoiceVerifier:
         gold = _letter(gold_answer(prompt.answer or ""), options)
         if gold is None:
             return None, f"the gold answer {prompt.answer!r:.60} is no option"
-        text = answer_part(completion.text)
-        found = find_answer(text)
-        if found.text is not None:
-            chosen, how = _letter(found.text, options), found.how
-        elif found.fault == "the last box is not closed":
-            return False, found.fault
-        else:
-            last = _LAST.search(text[-_SEARCHED:])
-            chosen, how = (last[1] if last else None), "ends with"
+        chosen, how = _choose(completion, options)
         if chosen is None:
-            return False, "no choice in the answer"
+            return False, how
         return chosen == gold, f"{how} {chosen}, gold {gold}"
+
+
+def chosen_letter(prompt: Prompt, completion: Completion) -> str | None:
+    """The letter that a completion chose; ``None`` if it is unfinished or chose none.
+
+    Example:
+        >>> chosen_letter(Prompt("p", "Which?"), Completion("So the answer is (b)."))
+        'B'
+    """
+    if completion.finish != "stop":
+        return None
+    return _choose(completion, dict(_OPTION.findall(prompt.text)))[0]
+
+
+def _choose(completion: Completion, options: dict[str, str]) -> tuple[str | None, str]:
+    """The letter and how it is marked, or ``None`` and why there is none."""
+    text = answer_part(completion.text)
+    found = find_answer(text)
+    if found.text is not None:
+        chosen, how = _letter(found.text, options), found.how
+    elif found.fault == "the last box is not closed":
+        return None, found.fault
+    else:
+        last = _LAST.search(text[-_SEARCHED:])
+        chosen, how = (last[1] if last else None), "ends with"
+    return (chosen, how) if chosen is not None else (None, "no choice in the answer")
 
 
 def _letter(text: str, options: dict[str, str]) -> str | None:

@@ -50,13 +50,29 @@ class ExactVerifier:
         boxes = find_boxes(text)
         if boxes.is_cut:
             return False, "the last box is not closed"
-        answer = self._canonical(boxes.contents[-1] if boxes.contents else text)
+        answer = self._canonical(_answered(text))
         how = "boxed" if boxes.contents else "answered"
         return answer == gold, f"{how} {_shown(answer)}, gold {_shown(gold)}"
 
     def _canonical(self, text: str) -> str:
-        text = " ".join(unicodedata.normalize("NFC", text).split())
+        text = _plain(text)
         return text.casefold() if self._ignore_case else text
+
+
+def exact_answer(completion: Completion) -> str | None:
+    """The last box, or else the whole answer; ``None`` if it is unfinished or empty."""
+    if completion.finish != "stop":
+        return None
+    return _plain(_answered(answer_part(completion.text))) or None
+
+
+def _answered(text: str) -> str:
+    boxes = find_boxes(text)
+    return boxes.contents[-1] if boxes.contents else text
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def _shown(text: str) -> str:

@@ -1,0 +1,168 @@
+"""Means over problems with honest intervals, differences and ratios of two models.
+
+The unit is the problem, not the sample: k samples of one problem rise and fall together, and
+taking them as independent makes intervals several times too narrow. Everything here works on one
+score per problem, such as its mean over samples, in [0, 1].
+
+This module knows no files, models or verifiers.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from statistics import fmean
+
+_EXACT_DEGREES = 200
+_Z_975 = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its 95 % interval.
+
+    Attributes:
+        value: The estimate.
+        low: Lower end.
+        high: Upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def mean_estimate(scores: Sequence[float]) -> Estimate:
+    """Mean over problems, each with a score in [0, 1], with an interval clustered by problem.
+
+    Wilson's interval with the effective sample size ``mean (1 - mean) / variance of the mean``
+    and Student's t (Dean and Pagano 2015, *Evaluating Confidence Interval Methods for Binomial
+    Proportions in Clustered Surveys*). It stays inside [0, 1], has a width where all scores are 0
+    or 1 (the effective size is then the number of problems) and covers well with 30 problems,
+    where mean plus or minus t standard errors does not.
+
+    Raises:
+        ValueError: If there are no scores.
+    """
+    if not scores:
+        raise ValueError("a mean needs at least one problem")
+    count, mean = len(scores), fmean(scores)
+    variance = _variance_of_mean(scores)
+    spread = mean * (1 - mean)
+    size = spread / variance if variance > 0 and spread > 0 else float(count)
+    t_squared = t_quantile_975(max(count - 1, 1)) ** 2
+    centre = (mean + t_squared / (2 * size)) / (1 + t_squared / size)
+    half = math.sqrt(t_squared * (spread / size + t_squared / (4 * size * size)))
+    half /= 1 + t_squared / size
+    return Estimate(mean, max(0.0, min(centre - half, mean)), min(1.0, max(centre + half, mean)))
+
+
+def difference_estimate(scores: Sequence[float], others: Sequence[float]) -> Estimate:
+    """Mean of ``scores - others`` over the same problems in the same order, with an interval.
+
+    The interval is Student's t on the differences per problem.
+
+    Raises:
+        ValueError: If the two differ in length or are empty.
+    """
+    differences = [mine - other for mine, other in zip(scores, others, strict=True)]
+    if not differences:
+        raise ValueError("a comparison needs at least one problem")
+    mean = fmean(differences)
+    half = _paired_half_width(differences)
+    return Estimate(mean, max(-1.0, mean - half), min(1.0, mean + half))
+
+
+def ratio_estimate(scores: Sequence[float], others: Sequence[float]) -> Estimate | None:
+    """``mean(scores) / mean(others)`` over the same problems, such as recovery of a teacher.
+
+    Interval from the residuals ``score - ratio * other`` (the ratio estimator of Cochran 1977,
+    *Sampling Techniques*, chapter 6). ``None`` if the others' mean is 0.
+
+    Raises:
+        ValueError: If the two differ in length or are empty.
+    """
+    pairs = list(zip(scores, others, strict=True))
+    if not pairs:
+        raise ValueError("a comparison needs at least one problem")
+    below = fmean(others)
+    if below == 0:
+        return None
+    ratio = fmean(scores) / below
+    half = _paired_half_width([score - ratio * other for score, other in pairs]) / below
+    return Estimate(ratio, max(0.0, ratio - half), ratio + half)
+
+
+@cache
+def t_quantile_975(degrees: int) -> float:
+    """The 97.5 % point of Student's t, to about nine digits.
+
+    Up to 200 degrees of freedom the finite sums 26.7.3 and 26.7.4 of Abramowitz and Stegun are
+    solved by bisection; above, the expansion 26.7.5 is used.
+
+    Raises:
+        ValueError: If ``degrees`` is less than 1.
+
+    Example:
+        >>> round(t_quantile_975(29), 4)
+        2.0452
+    """
+    if degrees < 1:
+        raise ValueError(f"degrees of freedom must be at least 1, not {degrees}")
+    if degrees > _EXACT_DEGREES:
+        return _t_expansion(degrees)
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _central_probability(middle, degrees) < 0.95:  # noqa: PLR2004 - the level
+            low = middle
+        else:
+            high = middle
+    return math.tan(low) * math.sqrt(degrees)
+
+
+def _central_probability(angle: float, degrees: int) -> float:
+    """``P(|t| < tan(angle) * sqrt(degrees))``."""
+    cosine = math.cos(angle)
+    is_odd = degrees % 2
+    term, total = (cosine, 0.0) if is_odd else (1.0, 0.0)
+    for step in range(degrees // 2):
+        total += term
+        above, below = (2 * step + 2, 2 * step + 3) if is_odd else (2 * step + 1, 2 * step + 2)
+        term *= cosine * cosine * above / below
+    if is_odd:
+        return 2 / math.pi * (angle + math.sin(angle) * total)
+    return math.sin(angle) * total
+
+
+def _t_expansion(degrees: int) -> float:
+    z = _Z_975
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return math.fsum(term / degrees**power for power, term in enumerate(terms))
+
+
+def _paired_half_width(differences: Sequence[float]) -> float:
+    """Half the width of Student's t interval for the mean of differences.
+
+    Where all are equal, as for two models that agree on every problem, their spread says nothing;
+    then it is that of half a problem won and half a problem lost, added to the count (Agresti and
+    Min 2005, *Simple improved confidence intervals for comparing matched proportions*).
+    """
+    count = len(differences)
+    variance = _variance_of_mean(differences) or 1 / (count + 2) ** 2
+    return t_quantile_975(max(count - 1, 1)) * math.sqrt(variance)
+
+
+def _variance_of_mean(values: Iterable[float]) -> float:
+    """Estimated variance of the mean of independent values; 0 for fewer than two."""
+    listed = list(values)
+    count = len(listed)
+    if count < 2:  # noqa: PLR2004 - a variance needs two
+        return 0.0
+    mean = fmean(listed)
+    return math.fsum((value - mean) ** 2 for value in listed) / (count - 1) / count
