@@ -192,7 +192,7 @@ def test_the_cold_start_set_comes_first_and_whole(tmp_path: Path) -> None:
 
 def test_a_source_with_a_broken_row_is_refused(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "bad.jsonl", [{"messages": [{"role": "user", "content": "?"}]}])
-    with pytest.raises(DataError, match="bad.jsonl:1: no assistant turn to learn from"):
+    with pytest.raises(DataError, match=r"bad\.jsonl:1: no assistant turn to learn from"):
         run_filter(tmp_path, [row(0, 0)], blend=BlendSection(cold_start=path))
 
 
