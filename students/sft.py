@@ -6,7 +6,7 @@ the newest one and ends with the same weights, bit for bit on a CPU.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from transformers import (
 
 from distill.errors import DataError, ModelError
 from distill.recipe import TrainSection
-from distill.types import Example, Progress
+from distill.types import Document, Example, Progress
 from engine.attention import PER_EXAMPLE
 from engine.folder import LoadedModel, folder_fingerprint, quiet_transformers
 from engine.threads import fitting_threads
@@ -31,7 +31,7 @@ from students.load import load_student, save_student
 from students.packing import plan_rows
 from students.rows import PackedRows
 from students.steps import StepReporter
-from students.template import TokenizedExample, check_template, end_ids, tokenize
+from students.template import TokenizedExample, tokenize_all
 from students.trainer import StudentTrainer
 
 ADAPTER_FOLDER = "adapter"
@@ -83,7 +83,7 @@ class TrainReport:
 
 
 def train(
-    examples: Sequence[Example],
+    examples: Iterable[Example | Document],
     base: Path,
     section: TrainSection,
     out_dir: Path,
@@ -99,7 +99,7 @@ def train(
     caller removes them.
 
     Args:
-        examples: Conversations with a loss mask.
+        examples: Conversations with a loss mask, or plain texts; read once.
         base: Folder of the base model.
         section: The recipe's settings.
         out_dir: Becomes the student's folder; LoRA is merged, with the adapter in ``adapter/``.
@@ -130,7 +130,7 @@ def train(
             "base": folder_fingerprint(base),
             "examples": _examples_digest(data.kept),
             "seed": seed,
-            **section.model_dump(mode="json", exclude={"checkpoint_every_steps"}),
+            **section.model_dump(mode="json", exclude={"checkpoint_every_steps", "data"}),
         },
     )
     rows = PackedRows(data.kept, plan)
@@ -156,13 +156,13 @@ class _Data:
     too_long: int
 
 
-def _prepare(examples: Sequence[Example], loaded: LoadedModel, section: TrainSection) -> _Data:
+def _prepare(
+    examples: Iterable[Example | Document], loaded: LoadedModel, section: TrainSection
+) -> _Data:
     """Tokenize, and drop or refuse what is too long."""
     tokenizer, generation_config = loaded.tokenizer, loaded.model.generation_config
     assert generation_config is not None
-    check_template(tokenizer, generation_config)
-    ends = end_ids(generation_config)
-    tokenized = [row for example in examples for row in tokenize(tokenizer, example, ends)]
+    tokenized = list(tokenize_all(tokenizer, generation_config, examples))
     context_tokens = getattr(loaded.model.config, "max_position_embeddings", section.seq_len)
     limit = min(section.seq_len, context_tokens)
     kept = [row for row in tokenized if len(row) <= limit]

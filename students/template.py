@@ -11,7 +11,7 @@ inference would render.
 This module knows messages and tokens, nothing of rows, loss or models.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from distill.errors import DataError, ModelError
 from distill.reasoning import THINK_CLOSE, THINK_OPEN
-from distill.types import Example, Message
+from distill.types import Document, Example, Message
 from engine.chat_format import render, render_text
 
 # What the checks render.
@@ -91,6 +91,55 @@ def tokenize(
             spans = drafts.pop().spans + spans
         drafts.append(_Draft(token_ids[:end], spans))
     return [_finished(example, draft) for draft in drafts]
+
+
+def tokenize_all(
+    tokenizer: PreTrainedTokenizerBase,
+    generation_config: GenerationConfig,
+    examples: Iterable[Example | Document],
+) -> Iterator[TokenizedExample]:
+    """Rows of a whole set; the template is checked before the first conversation.
+
+    Raises:
+        DataError: If an example cannot be trained on.
+        ModelError: If the template cannot.
+    """
+    ends: frozenset[int] | None = None
+    for example in examples:
+        if isinstance(example, Document):
+            yield tokenize_document(tokenizer, example)
+            continue
+        if ends is None:
+            check_template(tokenizer, generation_config)
+            ends = end_ids(generation_config)
+        yield from tokenize(tokenizer, example, ends)
+
+
+def tokenize_document(tokenizer: PreTrainedTokenizerBase, document: Document) -> TokenizedExample:
+    """A plain text: what the tokenizer puts before one, the text, and its end token; all trained.
+
+    Raises:
+        ModelError: If the tokenizer has no end token.
+    """
+    end = tokenizer.eos_token_id
+    if end is None:
+        raise ModelError(
+            "the tokenizer has no eos_token: a student of plain text would never stop",
+            hint="set eos_token in tokenizer_config.json",
+        )
+    token_ids = list(tokenizer(document.text)["input_ids"])
+    if token_ids[-1:] != [end]:
+        token_ids.append(end)
+    if token_ids[:2] == [tokenizer.bos_token_id] * 2:
+        del token_ids[0]  # the text had spelled it out
+    is_trained = torch.ones(len(token_ids), dtype=torch.bool)
+    is_trained[0] = False
+    return TokenizedExample(
+        example_id=document.id,
+        token_ids=torch.tensor(token_ids, dtype=torch.int32),
+        is_trained=is_trained,
+        weight=document.weight,
+    )
 
 
 def _trained_turns(example: Example) -> list[int]:

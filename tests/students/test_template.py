@@ -2,9 +2,16 @@ import pytest
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from distill.errors import DataError, ModelError
-from distill.types import Example, Message
+from distill.types import Document, Example, Message
 from engine.chat_format import render
-from students.template import check_template, end_ids, tokenize, with_turn_end
+from students.template import (
+    check_template,
+    end_ids,
+    tokenize,
+    tokenize_all,
+    tokenize_document,
+    with_turn_end,
+)
 
 USER = Message("user", "hi")
 REPLY = Message("assistant", "yo", reasoning="hm", is_trained=True)
@@ -157,3 +164,20 @@ def test_template_that_refuses_a_role_is_named(tokenizer: PreTrainedTokenizerFas
     tokenizer.chat_template = "{{ raise_exception('no system role') }}"
     with pytest.raises(ModelError, match="refuses a conversation of user: no system role"):
         render(tokenizer, [USER])
+
+
+def test_a_plain_text_is_trained_from_its_second_token_to_one_end_token(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    row = tokenize_document(tokenizer, Document("d", "ab"))
+    assert tokenizer.decode(row.token_ids) == "ab<|end|>"
+    assert row.is_trained.tolist() == [False, True, True]
+    ended = tokenize_document(tokenizer, Document("d", "ab<|end|>"))
+    assert ended.token_ids.tolist() == row.token_ids.tolist()
+
+
+def test_plain_text_needs_no_chat_template(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.chat_template = None
+    config = GenerationConfig(eos_token_id=tokenizer.eos_token_id)
+    (row,) = tokenize_all(tokenizer, config, [Document("d", "ab", 0.5)])
+    assert (row.example_id, row.weight) == ("d", 0.5)
