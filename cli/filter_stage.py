@@ -9,7 +9,7 @@ from cli.spending import allowance
 from cli.work import Job, Work
 from distill.filter_sections import VerifySection
 from distill.prompts import read_prompts
-from distill.recipe import LocalStudent, Recipe
+from distill.recipe import Recipe
 from distill.records import to_record
 
 
@@ -96,9 +96,7 @@ def _ask_judge(job: Job) -> None:
 
 def tokenizer_file(recipe: Recipe) -> Path | None:
     """What counts tokens as the student will; loading it needs no torch."""
-    if isinstance(recipe.student, LocalStudent):
-        folder = recipe.student.path
-    else:
-        folder = Path(__file__).parents[1] / "students" / "embedded"
-    path = folder / "tokenizer.json"
+    from students.base import base_tokenizer
+
+    path = base_tokenizer(recipe.student)
     return path if path.is_file() else None

@@ -23,6 +23,7 @@ from distill.recipe import (
     BenchmarkPrompts,
     EmbeddedPrompts,
     FilePrompts,
+    HubStudent,
     LocalStudent,
     Recipe,
     ReplayTeacher,
@@ -216,4 +217,6 @@ def _student_text(recipe: Recipe) -> str:
     student = recipe.student
     if isinstance(student, LocalStudent):
         return f"the base in {shown_path(student.path)}"
+    if isinstance(student, HubStudent):
+        return f"the base {student.model}"
     return "the embedded base"

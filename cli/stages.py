@@ -20,9 +20,7 @@ from distill.prompts import read_prompts, stream_prompts, write_prompts
 from distill.recipe import (
     BenchmarkPrompts,
     EmbeddedPrompts,
-    EmbeddedStudent,
     FilePrompts,
-    LocalStudent,
     Recipe,
 )
 from distill.records import to_record
@@ -128,7 +126,7 @@ def _train(job: Job) -> Work:
     begun = job.run.stage(
         "train",
         inputs=[paths.train_prompts, paths.train],
-        settings={"base": folder_fingerprint(_base_folder(job.recipe))},
+        settings={"base": folder_fingerprint(_base_folder(job))},
     )
     _write_examples(job, STUDENT)
     summary = _train_variant(job, STUDENT)
@@ -236,14 +234,10 @@ def load_benchmark_of(recipe: Recipe) -> "LoadedBenchmark":
     )
 
 
-def _base_folder(recipe: Recipe) -> Path:
-    from students.load import EMBEDDED
+def _base_folder(job: Job) -> Path:
+    from students.base import base_folder
 
-    match recipe.student:
-        case EmbeddedStudent():
-            return EMBEDDED
-        case LocalStudent(path=path):
-            return path
+    return base_folder(job.recipe.student, job.run.paths.base)
 
 
 def _write_examples(job: Job, variant: Variant) -> None:
@@ -254,7 +248,7 @@ def _write_examples(job: Job, variant: Variant) -> None:
 
     paths = job.run.paths
     prompts = read_prompts(paths.train_prompts)
-    tokenizer = load_tokenizer(_base_folder(job.recipe))
+    tokenizer = load_tokenizer(_base_folder(job))
     blended = blend(
         variant,
         prompts,
@@ -279,7 +273,7 @@ def _train_variant(job: Job, variant: Variant) -> dict[str, Any]:
 
     trained = train(
         list(read_records(paths.examples(variant), Example)),
-        _base_folder(job.recipe),
+        _base_folder(job),
         job.recipe.train,
         paths.model(variant),
         paths.checkpoints(variant),
@@ -299,7 +293,7 @@ def _completer(job: Job, who: str) -> Completer:
     batch_size = job.recipe.eval.batch_size
     if who == "teacher":
         return build(job.recipe.teacher, batch_size=batch_size)
-    folder = _base_folder(job.recipe) if who == "base" else job.run.paths.model(who)
+    folder = _base_folder(job) if who == "base" else job.run.paths.model(who)
     loaded = load_student(folder)
     return LocalCompleter(
         loaded.model,

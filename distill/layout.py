@@ -3,7 +3,7 @@
 recipe.json  manifest.json       what was asked, what was done
 prompts/train.jsonl traces.jsonl requests.jsonl            generate
 traces.verdicts.parquet  train.parquet  filter.html  filter.json  broken.jsonl    filter
-examples/  student/  checkpoints/                          train
+base/  examples/  student/  checkpoints/                   train
 prompts/eval.jsonl  controls/  eval/                       eval
 superseded/1/ ...                what `--restart-from` put aside
 """
@@ -23,7 +23,7 @@ MADE_BY: Final[Mapping[Stage, tuple[str, ...]]] = {
         *("traces.verdicts.parquet", "train.parquet", "filter.html", "filter.json"),
         *("broken.jsonl", ".filter", "judge"),
     ),
-    "train": ("examples", "student", "checkpoints"),
+    "train": ("base", "examples", "student", "checkpoints"),
     "eval": ("prompts/eval.jsonl", "controls", "eval"),
 }
 
@@ -170,6 +170,11 @@ class RunLayout:
     def filter_work(self) -> Path:
         """Parts that the filter has finished, gone when all are."""
         return self.root / ".filter"
+
+    @property
+    def base(self) -> Path:
+        """Links to the base's files beside another chat template, if it shall have one."""
+        return self.root / "base"
 
     def examples(self, variant: str) -> Path:
         """Examples that one variant of the student is trained on."""

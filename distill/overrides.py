@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from distill.errors import RecipeError
 from distill.mistakes import Mistake, find_mistakes, path_keys
 from distill.recipe import Recipe, read_folder
+from distill.student_sections import TEMPLATES
 
 Table = dict[str, Any]
 
@@ -137,7 +138,7 @@ def _from_here(key: str, value: object) -> object:
         return {name: _from_here(f"{key}.{name}", inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_from_here(key, item) for item in value]
-    if key in path_keys() and isinstance(value, str) and value:
+    if key in path_keys() and isinstance(value, str) and value and value not in TEMPLATES:
         return str(Path.cwd() / Path(value).expanduser())
     return value
 

@@ -6,8 +6,8 @@ chosen, such as the teacher, is a union of sections that `kind` tells apart; a n
 class and one more member of its union.
 
 Values are checked strictly, see ``distill.section``; the sections of stage ``filter`` stand in
-``distill.filter_sections``, those of teachers in ``distill.teacher_sections``, that of training in
-``distill.train_sections``.
+``distill.filter_sections``, those of teachers in ``distill.teacher_sections``, of students in
+``distill.student_sections``, of training in ``distill.train_sections``.
 """
 
 from typing import Annotated, Literal
@@ -21,6 +21,10 @@ from distill.problems import KINDS, LEVELS, Kind
 from distill.section import InputPath
 from distill.section import Section as Section  # noqa: PLC0414 - known from here
 from distill.section import read_folder as read_folder  # noqa: PLC0414
+from distill.student_sections import EmbeddedStudent as EmbeddedStudent  # noqa: PLC0414
+from distill.student_sections import HubStudent as HubStudent  # noqa: PLC0414
+from distill.student_sections import LocalStudent as LocalStudent  # noqa: PLC0414
+from distill.student_sections import Student
 from distill.teacher_sections import ApiTeacher as ApiTeacher  # noqa: PLC0414
 from distill.teacher_sections import EmbeddedTeacher as EmbeddedTeacher  # noqa: PLC0414
 from distill.teacher_sections import ReplayTeacher as ReplayTeacher  # noqa: PLC0414
@@ -143,26 +147,6 @@ class GenerateSection(SamplingSection):
                 {"until_correct": self.until_correct, "samples": self.samples},
             )
         return self
-
-
-class EmbeddedStudent(Section):
-    """The small dense base that ships with the package."""
-
-    kind: Literal["embedded"] = "embedded"
-    """Which student."""
-
-
-class LocalStudent(Section):
-    """A base model in a folder of yours."""
-
-    kind: Literal["local"] = "local"
-    """Which student."""
-
-    path: InputPath
-    """Folder with `config.json`, safetensors and a tokenizer with a chat template."""
-
-
-Student = Annotated[EmbeddedStudent | LocalStudent, Field(discriminator="kind")]
 
 
 class EvalSection(SamplingSection):

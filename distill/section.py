@@ -24,20 +24,25 @@ def read_folder(folder: Path, *, must_exist: bool) -> dict[str, Any]:
     return {"folder": folder, "must_exist": must_exist}
 
 
-def _located(path: Path, info: ValidationInfo) -> Path:
+def located(path: Path, info: ValidationInfo) -> Path:
+    """The path from where the reader starts it; checked if the reader wants that.
+
+    Raises:
+        PydanticCustomError: If it is empty, or must exist and does not.
+    """
     context = info.context or {}
     if str(path) in ("", "."):
         raise PydanticCustomError("path_empty", "names no file")
-    located = path
+    found = path
     if "folder" in context:
-        located = (context["folder"] / path.expanduser()).resolve()
-    if context.get("must_exist") and not located.exists():
-        raise PydanticCustomError("path_missing", "there is no {path}", {"path": str(located)})
-    return located
+        found = (context["folder"] / path.expanduser()).resolve()
+    if context.get("must_exist") and not found.exists():
+        raise PydanticCustomError("path_missing", "there is no {path}", {"path": str(found)})
+    return found
 
 
 # Strict mode would ask for a `Path` object where TOML has text.
-InputPath = Annotated[Path, Field(strict=False), AfterValidator(_located)]
+InputPath = Annotated[Path, Field(strict=False), AfterValidator(located)]
 
 
 class Section(BaseModel):

@@ -1,11 +1,9 @@
-"""Model folders: what must be in one, loading it without a network, and its fingerprint.
+"""Loading a model folder, without a network.
 
-A folder is what transformers writes: weights as safetensors, config, tokenizer with a chat
-template. Code from a folder is never run and pickled weights are never read.
+What must be in one stands in ``engine.model_files``. Code from a folder is never run and pickled
+weights are never read.
 """
 
-import hashlib
-import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -27,15 +25,8 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from distill.errors import ModelError
-
-_CONFIG = "config.json"
-_WEIGHTS = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
-_TOKENIZER = "tokenizer.json"
-_EXPECTED = f"{_CONFIG}, {_WEIGHTS} (or its shards with {_INDEX}), {_TOKENIZER}"
-# What an answer depends on; a model card may change without a new fingerprint.
-_HASHED = (_CONFIG, "generation_config.json", _TOKENIZER, "tokenizer_config.json")
-_HASHED_TEMPLATE = "chat_template.jinja"
+from engine.model_files import check_folder as check_folder  # noqa: PLC0414 - known from here
+from engine.model_files import folder_fingerprint as folder_fingerprint  # noqa: PLC0414
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,41 +117,6 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def check_folder(folder: Path) -> None:
-    """Check that all files of a model are there.
-
-    Raises:
-        ModelError: Naming what is missing and what is expected.
-    """
-    if not folder.is_dir():
-        raise ModelError(f"{folder}: no such folder", hint=f"a model folder holds {_EXPECTED}")
-    if not (folder / _CONFIG).is_file() and (folder / "adapter_config.json").is_file():
-        raise ModelError(
-            f"{folder}: this is an adapter, not a model",
-            hint="give the folder of the merged model, which holds config.json",
-        )
-    missing = [name for name in (_CONFIG, _TOKENIZER) if not (folder / name).is_file()]
-    missing += [name for name in _weight_files(folder) if not (folder / name).is_file()]
-    if missing:
-        raise ModelError(
-            f"{folder}: not a whole model folder, missing: {', '.join(missing)}",
-            hint=f"a model folder holds {_EXPECTED}",
-        )
-
-
-def folder_fingerprint(folder: Path) -> str:
-    """Hash of everything in a model folder that an answer depends on."""
-    digest = hashlib.sha256()
-    names = [*_HASHED, _HASHED_TEMPLATE, *_weight_files(folder)]
-    for name in sorted(names):
-        path = folder / name
-        if path.is_file():
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{name}:{content}\n".encode())
-    return digest.hexdigest()[:16]
-
-
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Keep transformers' and peft's warnings and progress bars off the terminal."""
@@ -177,14 +133,3 @@ def quiet_transformers() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if had_bar:
             transformers_logging.enable_progress_bar()
-
-
-def _weight_files(folder: Path) -> list[str]:
-    index = folder / _INDEX
-    if not index.is_file():
-        return [_WEIGHTS]
-    try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        return sorted(set(weight_map.values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ModelError(f"{index}: not an index of weights: {error}") from error

@@ -6,9 +6,8 @@ import torch
 from transformers import BitsAndBytesConfig, GenerationConfig, PreTrainedModel
 
 from engine.folder import LoadedModel, load_folder, quiet_transformers
+from students.base import EMBEDDED as EMBEDDED  # noqa: PLC0414 - known from here
 from students.template import with_turn_end
-
-EMBEDDED = Path(__file__).parent / "embedded"
 
 
 def load_student(
