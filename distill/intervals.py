@@ -37,9 +37,12 @@ def mean_estimate(scores: Sequence[float]) -> Estimate:
 
     Wilson's interval with the effective sample size ``mean (1 - mean) / variance of the mean``
     and Student's t (Dean and Pagano 2015, *Evaluating Confidence Interval Methods for Binomial
-    Proportions in Clustered Surveys*). It stays inside [0, 1], has a width where all scores are 0
-    or 1 (the effective size is then the number of problems) and covers well with 30 problems,
-    where mean plus or minus t standard errors does not.
+    Proportions in Clustered Surveys*). It stays inside [0, 1] and has a width where all scores are
+    0 or 1 (the effective size is then the number of problems).
+
+    Where few problems decide, such as two solved of thirty, the variance itself is known badly:
+    t's degrees of freedom follow from the kurtosis of the scores. In 28 kinds of simulated
+    benchmarks of 30 problems it covers 92.8 to 96.6 % (``benchmarks/intervals.py``).
 
     Raises:
         ValueError: If there are no scores.
@@ -50,7 +53,7 @@ def mean_estimate(scores: Sequence[float]) -> Estimate:
     variance = _variance_of_mean(scores)
     spread = mean * (1 - mean)
     size = spread / variance if variance > 0 and spread > 0 else float(count)
-    t_squared = t_quantile_975(max(count - 1, 1)) ** 2
+    t_squared = t_quantile_975(_degrees(scores)) ** 2
     centre = (mean + t_squared / (2 * size)) / (1 + t_squared / size)
     half = math.sqrt(t_squared * (spread / size + t_squared / (4 * size * size)))
     half /= 1 + t_squared / size
@@ -119,6 +122,22 @@ def t_quantile_975(degrees: int) -> float:
         else:
             high = middle
     return math.tan(low) * math.sqrt(degrees)
+
+
+def _degrees(scores: Sequence[float]) -> int:
+    """Degrees of freedom of the variance of scores, at most one less than their number.
+
+    The variance of a variance is ``(kurtosis - 1) / n`` of its square, that of chi-square by its
+    degrees ``2 / degrees``: the degrees that match are ``2 n / (kurtosis - 1)`` (Satterthwaite
+    1946, *An Approximate Distribution of Estimates of Variance Components*).
+    """
+    count, mean = len(scores), fmean(scores)
+    second = fmean((score - mean) ** 2 for score in scores)
+    most = max(count - 1, 1)
+    if second == 0:
+        return most
+    excess = fmean((score - mean) ** 4 for score in scores) / second**2 - 1
+    return most if excess * most <= 2 * count else max(1, int(2 * count / excess))
 
 
 def _central_probability(angle: float, degrees: int) -> float:
