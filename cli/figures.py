@@ -96,11 +96,14 @@ def _filter_line(summary: Summary) -> str:
 def _train_line(summary: Summary) -> str:
     losses: Sequence[float] = summary["losses"]
     last = losses[-max(1, len(losses) // 10) :]
-    too_long = summary["too_long"]
+    left_out = [(summary["too_long"], "too long"), (summary.get("without_loss"), "without loss")]
+    named = ", ".join(f"{count:,} {what}" for count, what in left_out if count)
+    stages = [stage for stage in summary.get("stages", ()) if stage["name"]]
+    passes = f"{len(stages)} stages" if stages else f"{summary['epochs']} epochs"
     return (
         f"{summary['examples']:,} examples"
-        + (f" ({too_long:,} too long)" if too_long else "")
-        + f", {summary['epochs']} epochs, {summary['steps']:,} steps, "
+        + (f" ({named})" if named else "")
+        + f", {passes}, {summary['steps']:,} steps, "
         f"loss {losses[0]:.2f} -> {sum(last) / len(last):.2f} ({summary['method']})"
     )
 

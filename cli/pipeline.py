@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from cli.stages import CONTROLS, STUDENT, do_stage
+from cli.stages import CONTROLS, do_stage
+from cli.train_stage import STUDENT
 from cli.work import Job
 from distill.errors import RunDirError
 from distill.layout import STAGES, Stage

@@ -5,32 +5,26 @@ of the recipe and plain values.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.console import note
 from cli.filter_stage import filter_run
 from cli.spending import allowance
+from cli.train_stage import STUDENT, base_folder, train_run, train_variant, write_examples
 from cli.work import Job, Work
-from distill.blend import Variant, blend
+from distill.blend import Variant
 from distill.errors import RecipeError
 from distill.layout import Stage
 from distill.prompts import read_prompts, stream_prompts, write_prompts
-from distill.recipe import (
-    BenchmarkPrompts,
-    EmbeddedPrompts,
-    FilePrompts,
-    Recipe,
-)
+from distill.recipe import BenchmarkPrompts, EmbeddedPrompts, FilePrompts, Recipe
 from distill.records import to_record
-from distill.types import Completer, Progress, Prompt, Verifier
+from distill.types import Completer, Prompt, Verifier
 from distill.verify import build_verifier
 
 if TYPE_CHECKING:
     from distill.benchmarks.load import LoadedBenchmark
 
-STUDENT: Variant = "student"
 CONTROLS: tuple[Variant, ...] = ("answers_only", "unfiltered")
 
 
@@ -119,20 +113,6 @@ def _reuse(
     note(f"  reused {reused.traces:,} traces of {reused.prompts:,} prompts from {source}")
 
 
-def _train(job: Job) -> Work:
-    from engine.folder import folder_fingerprint
-
-    paths = job.run.paths
-    begun = job.run.stage(
-        "train",
-        inputs=[paths.train_prompts, paths.train],
-        settings={"base": folder_fingerprint(_base_folder(job))},
-    )
-    _write_examples(job, STUDENT)
-    summary = _train_variant(job, STUDENT)
-    return Work(begun, [paths.examples(STUDENT), paths.model(STUDENT)], summary)
-
-
 def _eval(job: Job) -> Work:
     from distill.comparison import compare
     from distill.eval_result import EvalResult, write_result
@@ -145,14 +125,14 @@ def _eval(job: Job) -> Work:
     verifier = build_verifier(benchmark.verifier, **benchmark.options)
     controls = CONTROLS if recipe.eval.controls else ()
     for variant in controls:
-        _write_examples(job, variant)
+        write_examples(job, variant)
     begun = job.run.stage(
         "eval",
         inputs=[paths.model(STUDENT), *map(paths.examples, controls)],
         settings={"verifier": verifier.name, "benchmark": to_record(benchmark.facts)},
     )
     write_prompts(paths.eval_prompts, prompts)
-    trained = {variant: _train_variant(job, variant) for variant in controls}
+    trained = {variant: train_variant(job, variant) for variant in controls}
     reports = [
         evaluate(
             who,
@@ -186,7 +166,7 @@ def _eval(job: Job) -> Work:
 _STAGES: dict[Stage, Callable[[Job], Work]] = {
     "generate": _generate,
     "filter": filter_run,
-    "train": _train,
+    "train": train_run,
     "eval": _eval,
 }
 
@@ -234,55 +214,6 @@ def load_benchmark_of(recipe: Recipe) -> "LoadedBenchmark":
     )
 
 
-def _base_folder(job: Job) -> Path:
-    from students.base import base_folder
-
-    return base_folder(job.recipe.student, job.run.paths.base)
-
-
-def _write_examples(job: Job, variant: Variant) -> None:
-    from distill.filter_tables import read_examples
-    from distill.record_files import write_records
-    from distill.traces import read_traces
-    from engine.folder import load_tokenizer
-
-    paths = job.run.paths
-    prompts = read_prompts(paths.train_prompts)
-    tokenizer = load_tokenizer(_base_folder(job))
-    blended = blend(
-        variant,
-        prompts,
-        read_examples(paths.train),
-        read_traces(paths.traces, prompts),
-        seed=job.recipe.seed,
-        count_tokens=lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
-    )
-    write_records(paths.examples(variant), blended.examples)
-
-
-def _train_variant(job: Job, variant: Variant) -> dict[str, Any]:
-    from distill.record_files import read_records
-    from distill.types import Example
-    from students.sft import train
-
-    paths = job.run.paths
-    label = "train" if variant == STUDENT else f"train {variant}"
-
-    def report(progress: Progress) -> None:
-        job.report(replace(progress, stage=label))
-
-    trained = train(
-        list(read_records(paths.examples(variant), Example)),
-        _base_folder(job),
-        job.recipe.train,
-        paths.model(variant),
-        paths.checkpoints(variant),
-        seed=job.recipe.seed,
-        on_progress=report,
-    )
-    return to_record(trained)
-
-
 def _completer(job: Job, who: str) -> Completer:
     """Who is evaluated: the teacher, the base, or what was trained here."""
     from engine.completer import LocalCompleter
@@ -293,7 +224,7 @@ def _completer(job: Job, who: str) -> Completer:
     batch_size = job.recipe.eval.batch_size
     if who == "teacher":
         return build(job.recipe.teacher, batch_size=batch_size)
-    folder = _base_folder(job) if who == "base" else job.run.paths.model(who)
+    folder = base_folder(job) if who == "base" else job.run.paths.model(who)
     loaded = load_student(folder)
     return LocalCompleter(
         loaded.model,

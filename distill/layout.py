@@ -3,7 +3,7 @@
 recipe.json  manifest.json       what was asked, what was done
 prompts/train.jsonl traces.jsonl requests.jsonl            generate
 traces.verdicts.parquet  train.parquet  filter.html  filter.json  broken.jsonl    filter
-base/  examples/  student/  checkpoints/                   train
+base/  examples/  student/  training.jsonl  checkpoints/   train
 prompts/eval.jsonl  controls/  eval/                       eval
 superseded/1/ ...                what `--restart-from` put aside
 """
@@ -23,7 +23,7 @@ MADE_BY: Final[Mapping[Stage, tuple[str, ...]]] = {
         *("traces.verdicts.parquet", "train.parquet", "filter.html", "filter.json"),
         *("broken.jsonl", ".filter", "judge"),
     ),
-    "train": ("base", "examples", "student", "checkpoints"),
+    "train": ("base", "examples", "student", "training.jsonl", "checkpoints"),
     "eval": ("prompts/eval.jsonl", "controls", "eval"),
 }
 
@@ -59,6 +59,7 @@ _WITHOUT_EFFECT: Final = frozenset(
         "filter.max_dropped_share",
         "filter.max_broken_share",
         "filter.max_unknown_share",
+        "train.activations",
         "train.checkpoint_every_steps",
         "eval.max_failed_share",
     }
@@ -187,6 +188,11 @@ class RunLayout:
     def checkpoints(self, variant: str) -> Path:
         """Folder of the trainer's checkpoints, gone when the training is finished."""
         return self.root / "checkpoints" / variant
+
+    @property
+    def history(self) -> Path:
+        """Loss, learning rate and more of each step of the student's training."""
+        return self.root / "training.jsonl"
 
     def judged(self, model: str) -> Path:
         """Journal of the judged traces of an evaluated model, such as ``"base"``."""

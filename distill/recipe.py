@@ -209,11 +209,11 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _an_order_reaches_the_student(self) -> "Recipe":
         is_ordered = self.select.order != "prompts" or self.blend.cold_start is not None
-        if is_ordered and self.train.order == "shuffled":
+        if is_ordered and self.train.order == "shuffled" and not self.train.stages:
             raise PydanticCustomError(
                 "contradiction",
                 "select.order and blend.cold_start put the examples in order, and train.order ="
-                " 'shuffled' mixes them again; set train.order = 'as_given'",
+                " 'shuffled' mixes them again; set train.order = 'as_given', or name train.stages",
             )
         return self
 

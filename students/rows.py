@@ -16,7 +16,10 @@ from students.template import TokenizedExample
 
 
 class PackedRows(Dataset[dict[str, Any]]):
-    """One item per row of a plan: model inputs, ``loss_positions``, ``targets``, ``weights``."""
+    """One item per row of a plan: model inputs, ``loss_positions``, ``targets``, ``weights``.
+
+    ``row`` is the row's number in the plan, for whoever wants to know what is in it.
+    """
 
     def __init__(self, examples: Sequence[TokenizedExample], plan: Sequence[Sequence[int]]) -> None:
         """Take the examples and the rows of indices into them."""
@@ -31,11 +34,26 @@ class PackedRows(Dataset[dict[str, Any]]):
         lengths = [len(example) for example in row]
         token_ids_T = torch.cat([example.token_ids for example in row]).long()
         targets_at_S = torch.cat([example.is_trained for example in row]).nonzero().squeeze(1)
-        weights_T = torch.cat([torch.full((len(each),), each.weight) for each in row])
+        weights_T = torch.cat([_weights(example) for example in row])
         return {
             "input_ids": token_ids_T[None],
             **packed_inputs(lengths),
             "loss_positions": targets_at_S - 1,
             "targets": token_ids_T[targets_at_S],
             "weights": weights_T[targets_at_S],
+            "row": index,
         }
+
+    def lengths(self, index: int) -> list[int]:
+        """Tokens of each example in a row."""
+        return [len(self._examples[each]) for each in self._plan[index]]
+
+    def example_ids(self, index: int) -> list[str]:
+        """Which examples are in a row."""
+        return [self._examples[each].example_id for each in self._plan[index]]
+
+
+def _weights(example: TokenizedExample) -> torch.Tensor:
+    if example.token_weights is None:
+        return torch.full((len(example),), example.weight)
+    return example.token_weights * example.weight

@@ -3,87 +3,50 @@
 One plan of packed rows covers all epochs, so where training stands is one number. A checkpoint is
 written every so many steps and at least every few seconds; the same call after a kill goes on from
 the newest one and ends with the same weights, bit for bit on a CPU.
+
+A curriculum is one such plan after the other on the same model: each stage begins with a fresh
+optimizer and schedule, and ends with a checkpoint from which a later try goes on.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from peft import PeftModel
-from transformers import (
-    PreTrainedModel,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import TrainingArguments
 
-from distill.errors import DataError, ModelError
-from distill.recipe import TrainSection
-from distill.types import Document, Example, Progress
-from engine.attention import PER_EXAMPLE
-from engine.folder import LoadedModel, folder_fingerprint, quiet_transformers
+from distill.storage import hash_json, write_atomically
+from distill.train_sections import TrainSection
+from distill.types import Progress
+from engine.folder import folder_fingerprint, quiet_transformers
 from engine.threads import fitting_threads
-from students.adapters import attach_adapter, merge_adapter, save_adapter
+from students.adapters import save_adapter
 from students.checkpoints import Checkpoints
 from students.durable import whole_folder
-from students.load import load_student, save_student
+from students.flops import weights_of
+from students.held_out import HeldOut, measure
+from students.load import save_student
+from students.memory_errors import explained_memory_errors, peak_memory_bytes
+from students.methods import Trainable, finished_model, load_trainable, uses_liger
 from students.packing import plan_rows
+from students.prepared import Prepared, Trained, examples_digest, prepare
 from students.rows import PackedRows
 from students.steps import StepReporter
-from students.template import TokenizedExample, tokenize_all
-from students.trainer import StudentTrainer
+from students.template import TokenizedExample
+from students.train_report import StageReport, TrainReport, step_losses, tail_mean
+from students.trainer import Schedule, StudentTrainer
 
 ADAPTER_FOLDER = "adapter"
 _CHECKPOINT_SECONDS = 15.0
-_MAX_GRADIENT_NORM = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class TrainReport:
-    """What was trained and how it went.
-
-    Attributes:
-        method: ``"full"`` or ``"lora"``.
-        examples: Trained on.
-        too_long: Dropped for their length.
-        tokens: Of one epoch, prompts included.
-        trained_tokens: Of one epoch, those that carry loss.
-        epochs: Passes over the examples.
-        steps: Optimizer steps.
-        fill_share: Of the rows' room that holds tokens.
-        parameters: Of the model, an adapter included.
-        trained_parameters: Of those, what training changed.
-        learning_rate: At its peak.
-        losses: Mean over the supervised tokens of each step.
-        seconds: Of the last try alone, if there were several.
-        tokens_per_second: Useful ones, of the last try.
-    """
-
-    method: str
-    examples: int
-    too_long: int
-    tokens: int
-    trained_tokens: int
-    epochs: int
-    steps: int
-    fill_share: float
-    parameters: int
-    trained_parameters: int
-    learning_rate: float
-    losses: tuple[float, ...]
-    seconds: float
-    tokens_per_second: float
-
-    @property
-    def final_loss(self) -> float:
-        """Mean over the last tenth of the steps."""
-        last = self.losses[-max(1, len(self.losses) // 10) :]
-        return sum(last) / len(last)
+# They change how fast a step is and what it needs, or only what the examples are, which are hashed.
+_NO_ORIGIN = {
+    *("checkpoint_every_steps", "activations", "held_out_share", "too_long", "stages", "data"),
+}
 
 
 def train(
-    examples: Iterable[Example | Document],
+    examples: Iterable[Trained] | Mapping[str, Iterable[Trained]],
     base: Path,
     section: TrainSection,
     out_dir: Path,
@@ -91,6 +54,7 @@ def train(
     *,
     seed: int,
     on_progress: Callable[[Progress], None],
+    history_path: Path | None = None,
     checkpoint_seconds: float = _CHECKPOINT_SECONDS,
 ) -> TrainReport:
     """Fine-tune a base and write the student, whole, to ``out_dir``.
@@ -99,134 +63,144 @@ def train(
     caller removes them.
 
     Args:
-        examples: Conversations with a loss mask, or plain texts; read once.
+        examples: Conversations with a loss mask, or plain texts, read once; with
+            ``section.stages``, those of each by its name.
         base: Folder of the base model.
         section: The recipe's settings.
-        out_dir: Becomes the student's folder; LoRA is merged, with the adapter in ``adapter/``.
+        out_dir: Becomes the student's folder; an adapter is merged, and lies in ``adapter/`` too.
         checkpoint_dir: Of this training alone.
-        seed: Order of the examples, fresh adapter weights, dropout.
+        seed: Order of the examples, what is held out, fresh adapter weights, dropout.
         on_progress: Called after each step.
+        history_path: Where the figures of each step go, as JSON lines.
         checkpoint_seconds: A checkpoint is at most this old, unless saving takes too much time.
 
     Raises:
         DataError: If there is nothing to train on, or an example is too long and must not be.
         ModelError: If the base or its chat template cannot be trained.
         RunDirError: If the checkpoints are of another training.
-        StageError: If the loss or the gradient is not a number.
+        StageError: If the loss or the gradient is not a number, or memory runs out.
         StorageError: If the disk is full or read-only.
     """
-    loaded = load_student(base)
-    data = _prepare(examples, loaded, section)
-    plan = plan_rows(
-        [len(each) for each in data.kept],
-        row_tokens=section.seq_len,
-        epochs=section.epochs,
-        seed=seed,
-        keeps_order=section.order == "as_given",
-    )
-    checkpoints = Checkpoints(
-        checkpoint_dir,
-        {
-            "base": folder_fingerprint(base),
-            "examples": _examples_digest(data.kept),
-            "seed": seed,
-            **section.model_dump(mode="json", exclude={"checkpoint_every_steps", "data"}),
-        },
-    )
-    rows = PackedRows(data.kept, plan)
     reporter = StepReporter(
         on_progress,
         every_steps=section.checkpoint_every_steps,
         every_seconds=checkpoint_seconds,
     )
-    with quiet_transformers(), fitting_threads(loaded.model.num_parameters()):
-        student = _trainable(loaded, section, seed)
-        trainer = _make_trainer(student, loaded, rows, section, checkpoints, seed=seed)
-        reporter.watch(trainer)
-        trainer.resume_or_train()
-    report = _report(data, plan, section, student, reporter)
-    with whole_folder(out_dir) as folder:
-        _save(student, loaded, folder)
+    with quiet_transformers(), explained_memory_errors(section, base):
+        trainable = load_trainable(base, section, seed)
+        data = prepare(_by_stage(examples, section), trainable.loaded, section, seed)
+        stages = _stages(data, section, checkpoint_dir, {"base": folder_fingerprint(base)}, seed)
+        with fitting_threads(trainable.module.num_parameters()):
+            before = measure(trainable, data.held_out, section.seq_len)
+            held_out = before
+            reports = []
+            for stage in stages:
+                _train_stage(stage, trainable, section, reporter)
+                held_out = measure(trainable, data.held_out, section.seq_len)
+                reports.append(_stage_report(stage, reporter.histories[-1], held_out))
+        report = _report(data, trainable, reporter, reports, before)
+        _write_history(history_path, stages, reporter)
+        with whole_folder(out_dir) as folder:
+            _save(trainable, folder)
     return report
 
 
 @dataclass(frozen=True, slots=True)
-class _Data:
-    kept: list[TokenizedExample]
-    too_long: int
+class _Stage:
+    """One plan of rows, with the settings it is trained at and where its states are kept."""
+
+    name: str
+    examples: Sequence[TokenizedExample]
+    plan: Sequence[Sequence[int]]
+    section: TrainSection
+    checkpoints: Checkpoints
+    seed: int
 
 
-def _prepare(
-    examples: Iterable[Example | Document], loaded: LoadedModel, section: TrainSection
-) -> _Data:
-    """Tokenize, and drop or refuse what is too long."""
-    tokenizer, generation_config = loaded.tokenizer, loaded.model.generation_config
-    assert generation_config is not None
-    tokenized = list(tokenize_all(tokenizer, generation_config, examples))
-    context_tokens = getattr(loaded.model.config, "max_position_embeddings", section.seq_len)
-    limit = min(section.seq_len, context_tokens)
-    kept = [row for row in tokenized if len(row) <= limit]
-    too_long = len(tokenized) - len(kept)
-    if too_long and section.too_long == "error":
-        longest = max(tokenized, key=len)
-        raise DataError(
-            f"{too_long} of {len(tokenized)} examples have more than {limit} tokens; "
-            f"{longest.example_id!r} has {len(longest)}",
-            hint=f"set train.seq_len to {len(longest)}, or train.too_long to 'drop'",
-        )
-    if not kept:
-        found = f"all {too_long} have more than {limit} tokens" if too_long else "there are none"
-        raise DataError(f"no example to train on: {found}", hint="look at the filter's drops")
-    return _Data(kept, too_long)
+def _by_stage(
+    examples: Iterable[Trained] | Mapping[str, Iterable[Trained]], section: TrainSection
+) -> list[tuple[str, Iterable[Trained]]]:
+    if isinstance(examples, Mapping):
+        if list(examples) != [stage.name for stage in section.stages]:
+            raise ValueError(f"examples of {list(examples)} are not those of the section's stages")
+        return list(examples.items())
+    if section.stages:
+        raise ValueError("with stages, the examples of each must be given by its name")
+    return [("", examples)]
 
 
-def _examples_digest(examples: Sequence[TokenizedExample]) -> str:
-    digest = hashlib.sha256()
-    for example in examples:
-        digest.update(f"{len(example)}/{example.weight!r}/".encode())
-        digest.update(example.token_ids.numpy().tobytes())
-        digest.update(example.is_trained.numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _trainable(
-    loaded: LoadedModel, section: TrainSection, seed: int
-) -> PreTrainedModel | PeftModel:
-    """The model, or a fresh adapter around it, with attention that stays inside examples."""
-    try:
-        loaded.model.set_attn_implementation(PER_EXAMPLE)
-    except ValueError as error:
-        raise ModelError(
-            f"{loaded.folder}: this architecture cannot be trained on packed rows: {error}",
-            hint="choose a Qwen2, Qwen3 or Llama student",
-        ) from error
-    if section.method == "full":
-        return loaded.model
-    set_seed(seed)
-    return attach_adapter(loaded.model, section.lora)
-
-
-def _make_trainer(
-    student: PreTrainedModel | PeftModel,
-    loaded: LoadedModel,
-    rows: PackedRows,
+def _stages(
+    data: Prepared,
     section: TrainSection,
-    checkpoints: Checkpoints,
-    *,
+    checkpoint_dir: Path,
+    origin: Mapping[str, object],
     seed: int,
-) -> StudentTrainer:
-    on_gpu = torch.cuda.is_available()
-    args = TrainingArguments(
-        output_dir=str(checkpoints.folder),
+) -> list[_Stage]:
+    """Plan every stage; a checkpoint of one also depends on all stages before it."""
+    sections = [section.at(stage) for stage in section.stages] or [section]
+    names = [stage.name for stage in section.stages] or [""]
+    stages: list[_Stage] = []
+    for place, (name, own, examples) in enumerate(zip(names, sections, data.stages, strict=True)):
+        origin = {
+            **origin,
+            "examples": examples_digest(examples),
+            "seed": seed,
+            **own.model_dump(mode="json", exclude=_NO_ORIGIN),
+        }
+        plan = plan_rows(
+            [len(each) for each in examples],
+            row_tokens=own.seq_len,
+            epochs=own.epochs,
+            seed=seed + place,
+            keeps_order=own.order == "as_given",
+        )
+        checkpoints = Checkpoints(checkpoint_dir / name, origin)
+        stages.append(_Stage(name, examples, plan, own, checkpoints, seed + place))
+        origin = {"base": origin["base"], "stages before": hash_json(origin)}
+    return stages
+
+
+def _train_stage(
+    stage: _Stage, trainable: Trainable, section: TrainSection, reporter: StepReporter
+) -> None:
+    """Train one stage, or what is left of it."""
+    model = trainable.loaded.model
+    trainer = StudentTrainer(
+        trainable.module,
+        model,
+        PackedRows(stage.examples, stage.plan),
+        _arguments(stage, trainable),
+        checkpoints=stage.checkpoints,
+        schedule=Schedule(
+            warmup_share=stage.section.warmup_share,
+            final_lr_share=stage.section.final_lr_share,
+            use_muon=section.optimizer == "muon",
+            offloads=trainable.offloads,
+        ),
+    )
+    reporter.watch(trainer, stage.name)
+    trainer.resume_or_train()
+
+
+def _arguments(stage: _Stage, trainable: Trainable) -> TrainingArguments:
+    """The Trainer's own settings; what is not said here is not used."""
+    section = stage.section
+    on_gpu = trainable.loaded.model.device.type == "cuda"
+    return TrainingArguments(
+        output_dir=str(stage.checkpoints.folder),
         per_device_train_batch_size=1,
         gradient_accumulation_steps=max(1, section.batch_tokens // section.seq_len),
         num_train_epochs=1,  # the plan holds all of them
         learning_rate=section.learning_rate,
         weight_decay=section.weight_decay,
-        max_grad_norm=_MAX_GRADIENT_NORM,
-        seed=seed,
+        max_grad_norm=section.max_grad_norm,
+        optim=_optimizer(section, on_gpu=on_gpu),
+        seed=stage.seed,
         use_cpu=not on_gpu,
-        bf16=on_gpu,
+        bf16=trainable.autocast,
+        use_liger_kernel=uses_liger(),
+        # Our loss never makes the logits that Liger's would save.
+        liger_kernel_config={"cross_entropy": False, "fused_linear_cross_entropy": False},
         logging_strategy="no",
         logging_nan_inf_filter=False,
         save_strategy="no",  # the reporter decides
@@ -236,47 +210,87 @@ def _make_trainer(
         dataloader_pin_memory=False,
         remove_unused_columns=False,
     )
-    return StudentTrainer(
-        student,
-        loaded.model,
-        rows,
-        args,
-        checkpoints,
-        warmup_share=section.warmup_share,
-        final_lr_share=section.final_lr_share,
-        use_muon=section.optimizer == "muon",
+
+
+def _optimizer(section: TrainSection, *, on_gpu: bool) -> str:
+    """The Trainer's name of the optimizer; only a GPU has pages to move."""
+    names = {
+        "adamw": "adamw_torch_fused",
+        "adamw_8bit": "adamw_bnb_8bit",
+        "paged_adamw": "paged_adamw_32bit" if on_gpu else "adamw_torch_fused",
+        "paged_adamw_8bit": "paged_adamw_8bit" if on_gpu else "adamw_bnb_8bit",
+        "muon": "adamw_torch_fused",  # unused: the trainer makes its own
+    }
+    return names[section.optimizer]
+
+
+def _stage_report(
+    stage: _Stage, history: Sequence[Mapping[str, float]], held_out: HeldOut | None
+) -> StageReport:
+    tokens = sum(map(len, stage.examples))
+    return StageReport(
+        name=stage.name,
+        examples=len(stage.examples),
+        tokens=tokens,
+        trained_tokens=sum(example.trained_tokens for example in stage.examples),
+        epochs=stage.section.epochs,
+        steps=len(history),
+        fill_share=tokens * stage.section.epochs / (stage.section.seq_len * len(stage.plan)),
+        learning_rate=stage.section.learning_rate,
+        final_loss=tail_mean(step_losses(history)),
+        held_out=held_out,
     )
 
 
 def _report(
-    data: _Data,
-    plan: Sequence[Sequence[int]],
-    section: TrainSection,
-    student: torch.nn.Module,
+    data: Prepared,
+    trainable: Trainable,
     reporter: StepReporter,
+    stages: Sequence[StageReport],
+    before: HeldOut | None,
 ) -> TrainReport:
-    tokens = sum(map(len, data.kept))
-    parameters = list(student.parameters())
+    rows = [stage.tokens * stage.epochs / stage.fill_share for stage in stages]
+    read = [stage.tokens * stage.epochs for stage in stages]
+    parameters = list(trainable.module.parameters())
     return TrainReport(
-        method=section.method,
-        examples=len(data.kept),
+        method=trainable.method,
+        examples=sum(stage.examples for stage in stages),
         too_long=data.too_long,
-        tokens=tokens,
-        trained_tokens=sum(example.trained_tokens for example in data.kept),
-        epochs=section.epochs,
-        steps=len(reporter.losses),
-        fill_share=tokens * section.epochs / (section.seq_len * len(plan)),
-        parameters=sum(param.numel() for param in parameters),
+        without_loss=data.without_loss,
+        tokens=sum(stage.tokens for stage in stages),
+        trained_tokens=sum(stage.trained_tokens for stage in stages),
+        epochs=max(stage.epochs for stage in stages),
+        steps=sum(stage.steps for stage in stages),
+        fill_share=sum(read) / sum(rows),
+        parameters=sum(map(weights_of, parameters)),
         trained_parameters=sum(param.numel() for param in parameters if param.requires_grad),
-        learning_rate=section.learning_rate,
-        losses=reporter.losses,
+        learning_rate=max(stage.learning_rate for stage in stages),
+        losses=tuple(loss for each in reporter.histories for loss in step_losses(each)),
+        held_out_before=before,
+        held_out_after=stages[-1].held_out,
+        stages=tuple(stages),
         seconds=reporter.seconds,
         tokens_per_second=reporter.tokens / max(reporter.seconds, 1e-9),
+        mfu=reporter.mfu,
+        peak_memory_bytes=peak_memory_bytes(),
     )
 
 
-def _save(student: PreTrainedModel | PeftModel, loaded: LoadedModel, folder: Path) -> None:
-    if isinstance(student, PeftModel):
-        save_adapter(student, folder / ADAPTER_FOLDER)
-        student = merge_adapter(student)
-    save_student(student, loaded, folder)
+def _write_history(path: Path | None, stages: Sequence[_Stage], reporter: StepReporter) -> None:
+    """A line per step: stage, step, loss, learning rate, gradient norm, tokens."""
+    if path is None:
+        return
+    lines = [
+        json.dumps({"stage": stage.name, **entry})
+        for stage, history in zip(stages, reporter.histories, strict=True)
+        for entry in history
+    ]
+    write_atomically(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def _save(trainable: Trainable, folder: Path) -> None:
+    adapter = None
+    if isinstance(trainable.module, PeftModel):
+        adapter = folder / ADAPTER_FOLDER
+        save_adapter(trainable.module, adapter, trainable.loaded.folder)
+    save_student(finished_model(trainable, adapter), trainable.loaded, folder)

@@ -1,11 +1,13 @@
 """What happens after each optimizer step: count it, tell the caller, ask for a checkpoint."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from distill.types import Progress
+from students.flops import peak_flops
+from students.memory_errors import peak_memory_bytes
 from students.trainer import StudentTrainer
 
 # Saving may take this share of the time at most, however large the model.
@@ -13,10 +15,10 @@ _SAVING_SHARE = 0.05
 
 
 class StepReporter(TrainerCallback):
-    """Watches a trainer; holds the figures of this try when it is done.
+    """Watches the trainers of all stages; holds the figures of this try when they are done.
 
     Attributes:
-        losses: Mean loss of each step, those of earlier tries included.
+        histories: Of each stage, the figures of each step, those of earlier tries included.
         tokens: Read in this try.
         seconds: That this try has taken.
     """
@@ -32,16 +34,28 @@ class StepReporter(TrainerCallback):
         self._on_progress = on_progress
         self._every_steps = every_steps
         self._every_seconds = every_seconds
-        self.losses: tuple[float, ...] = ()
+        self.histories: list[tuple[Mapping[str, float], ...]] = []
         self.tokens = 0
         self.seconds = 0.0
+        self._flops = 0.0
+        self._peak_flops = peak_flops()
+        self._stage = "train"
         self._resumed = 0
+        self._seconds_before = 0.0
         self._started = self._saved = time.monotonic()
         self._saving_seconds = 0.0
 
-    def watch(self, trainer: StudentTrainer) -> None:
-        """Follow this trainer's steps."""
+    @property
+    def mfu(self) -> float | None:
+        """Share of the GPU's speed that the model got in this try."""
+        if self._peak_flops is None or not self.seconds:
+            return None
+        return self._flops / self.seconds / self._peak_flops
+
+    def watch(self, trainer: StudentTrainer, stage: str = "") -> None:
+        """Follow this trainer's steps; a stage of a curriculum is named in the progress."""
         self._trainer = trainer
+        self._stage = f"train {stage}".rstrip()
         trainer.add_callback(self)
 
     def on_train_begin(
@@ -53,6 +67,7 @@ class StepReporter(TrainerCallback):
     ) -> None:
         """Start the clock."""
         self._resumed = state.global_step
+        self._seconds_before = self.seconds
         self._started = self._saved = time.monotonic()
 
     def on_step_end(
@@ -62,23 +77,29 @@ class StepReporter(TrainerCallback):
         control: TrainerControl,
         **kwargs: object,
     ) -> None:
-        """Keep the loss, tell the caller, ask for a checkpoint if one is due."""
+        """Keep the figures, tell the caller, ask for a checkpoint if one is due."""
         step = self._trainer.take_step()
         now = time.monotonic()
         self.tokens += step.tokens
-        self.seconds = now - self._started
-        # The log is part of a checkpoint, so a resumed run has the losses of all tries.
-        state.log_history.append({"step": state.global_step, "loss": step.loss})
+        self._flops += step.flops
+        self.seconds = self._seconds_before + now - self._started
+        # The log is part of a checkpoint, so a resumed run has the figures of all tries.
+        state.log_history.append(
+            {
+                "step": state.global_step,
+                "loss": step.loss,
+                "learning_rate": step.learning_rate,
+                "gradient_norm": step.gradient_norm,
+                "tokens": step.tokens,
+            }
+        )
         self._on_progress(
             Progress(
-                stage="train",
+                stage=self._stage,
                 done=state.global_step,
                 total=state.max_steps,
                 resumed=self._resumed,
-                figures={
-                    "loss": f"{step.loss:.3f}",
-                    "tokens/s": f"{self.tokens / max(self.seconds, 1e-9):,.0f}",
-                },
+                figures=self._figures(step.loss),
             )
         )
         wait = max(self._every_seconds, self._saving_seconds / _SAVING_SHARE)
@@ -104,5 +125,15 @@ class StepReporter(TrainerCallback):
         control: TrainerControl,
         **kwargs: object,
     ) -> None:
-        """Collect the losses of all tries."""
-        self.losses = tuple(entry["loss"] for entry in state.log_history if "loss" in entry)
+        """Collect the figures of all tries."""
+        self.histories.append(tuple(entry for entry in state.log_history if "loss" in entry))
+
+    def _figures(self, loss: float) -> dict[str, str]:
+        figures = {
+            "loss": f"{loss:.3f}",
+            "tokens/s": f"{self.tokens / max(self.seconds, 1e-9):,.0f}",
+            "memory": f"{peak_memory_bytes() / 2**30:.1f} GiB",
+        }
+        if self.mfu is not None:
+            figures["MFU"] = f"{self.mfu * 100:.0f} %"
+        return figures

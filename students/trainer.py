@@ -2,14 +2,15 @@
 
 The Trainer brings the loop, gradient accumulation, the optimizer and the states that resume needs.
 What differs is here: examples of a row do not see each other, the loss is the mean over the
-supervised tokens of the whole step, a checkpoint appears whole or not at all, and a loss that is
-not a number stops the run.
+supervised tokens of the whole step, a checkpoint appears whole or not at all and holds no pickle,
+and a loss that is not a number stops the run.
 
-This module knows rows of tensors, nothing of examples, tokenizers or recipes.
+This module knows rows of tensors, nothing of tokenizers or recipes.
 """
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,15 @@ from transformers.trainer_callback import PrinterCallback
 
 from distill.errors import StageError
 from students.checkpoints import Checkpoints
+from students.flops import training_flops
 from students.loss import supervised_loss
 from students.muon import Muon
 from students.rows import PackedRows
+from students.tensor_tree import load_tree, save_tree
 
 _WEIGHTS = "trained.safetensors"
+_STATE, _RANDOM = "state", "random"
+_NAMED_ROWS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +43,33 @@ class StepFigures:
     Attributes:
         loss: Mean over its supervised tokens.
         tokens: All that were read, prompts included.
+        flops: Operations that the model needed.
+        learning_rate: At which it was taken.
+        gradient_norm: Before it was clipped.
     """
 
-    loss: float
-    tokens: int
+    loss: float = 0.0
+    tokens: int = 0
+    flops: float = 0.0
+    learning_rate: float = 0.0
+    gradient_norm: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How the learning rate goes, and what changes with it.
+
+    Attributes:
+        warmup_share: Of the steps, in which the learning rate rises.
+        final_lr_share: Of the peak, to which the learning rate falls.
+        use_muon: For the matrices, instead of the Trainer's optimizer.
+        offloads: Whether what backward needs waits in main memory.
+    """
+
+    warmup_share: float
+    final_lr_share: float
+    use_muon: bool = False
+    offloads: bool = False
 
 
 class StudentTrainer(Trainer):
@@ -56,11 +84,9 @@ class StudentTrainer(Trainer):
         causal_lm: PreTrainedModel,
         rows: PackedRows,
         args: TrainingArguments,
-        checkpoints: Checkpoints,
         *,
-        warmup_share: float,
-        final_lr_share: float,
-        use_muon: bool,
+        checkpoints: Checkpoints,
+        schedule: Schedule,
     ) -> None:
         """Wrap what is trained.
 
@@ -70,18 +96,17 @@ class StudentTrainer(Trainer):
             rows: In the order in which they are trained on.
             args: Settings of the Trainer itself.
             checkpoints: Where states are kept.
-            warmup_share: Of the steps, in which the learning rate rises.
-            final_lr_share: Of the peak, to which the learning rate falls.
-            use_muon: For the matrices, instead of AdamW.
+            schedule: Of the learning rate, with the optimizer.
         """
         self._decoder: torch.nn.Module = causal_lm.get_decoder()
         self._head: torch.nn.Linear = causal_lm.get_output_embeddings()
         self._rows = rows
         self._checkpoints = checkpoints
-        self._warmup_share = warmup_share
-        self._final_lr_share = final_lr_share
-        self._use_muon = use_muon
-        self._step = StepFigures(0.0, 0)
+        self._schedule = schedule
+        self._flops = training_flops(model, self._head, causal_lm.config)
+        self._loss: torch.Tensor | None = None
+        self._tokens, self._step_flops, self._norm = 0, 0.0, 0.0
+        self._step_rows: list[int] = []
         super().__init__(model=model, args=args, train_dataset=rows, data_collator=_only_item)
         self.remove_callback(PrinterCallback)
 
@@ -92,7 +117,15 @@ class StudentTrainer(Trainer):
 
     def take_step(self) -> StepFigures:
         """Figures of the step that just ended."""
-        step, self._step = self._step, StepFigures(0.0, 0)
+        assert self._loss is not None
+        step = StepFigures(
+            loss=self._loss.item(),
+            tokens=self._tokens,
+            flops=self._step_flops,
+            learning_rate=self.args.learning_rate * self._lr_share(self.state.global_step - 1),
+            gradient_norm=self._norm,
+        )
+        self._loss, self._tokens, self._step_flops, self._step_rows = None, 0, 0.0, []
         return step
 
     def compute_loss(
@@ -105,21 +138,17 @@ class StudentTrainer(Trainer):
         """This row's share of the step's mean loss."""
         if return_outputs or num_items_in_batch is None:
             raise ValueError("rows are trained on, not evaluated")
-        positions, targets = inputs.pop("loss_positions"), inputs.pop("targets")
-        weights = inputs.pop("weights") / num_items_in_batch
-        with self.accelerator.autocast():
-            hidden_1_T_D = self._decoder(**inputs, use_cache=False).last_hidden_state
-            hidden_S_D = hidden_1_T_D[0].index_select(0, positions)
-            loss = supervised_loss(hidden_S_D, self._head.weight, targets, weights)
-        if not torch.isfinite(loss):
-            raise self._diverged(f"the loss is {loss.item()}")
-        tokens = inputs["input_ids"].numel()
-        self._step = StepFigures(self._step.loss + loss.item(), self._step.tokens + tokens)
+        row = inputs.pop("row")
+        weights = inputs["weights"]
+        with self.accelerator.autocast(), self._kept_activations():
+            loss = row_loss(self._decoder, self._head, inputs, weights / num_items_in_batch)
+        self._step_rows.append(row)
+        self._count(row, len(weights), loss.detach())
         return loss
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """The Trainer's AdamW, or Muon."""
-        if not self._use_muon:
+        """The Trainer's, or Muon."""
+        if not self._schedule.use_muon:
             return super().create_optimizer(model)
         trained = model or self.model
         assert trained is not None
@@ -134,20 +163,34 @@ class StudentTrainer(Trainer):
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> LambdaLR:
         """Linear warm-up, then a cosine down to the final share."""
-
-        def share(step: int) -> float:
-            return lr_share(step, num_training_steps, self._warmup_share, self._final_lr_share)
-
         optimizer = optimizer or self.optimizer
         assert optimizer is not None
-        scheduler = LambdaLR(optimizer, share)
+        scheduler = LambdaLR(optimizer, self._lr_share)
         self.lr_scheduler = scheduler
         self._created_lr_scheduler = True
         return scheduler
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Not counted: counting walks over all parameters at every step."""
+        """Not counted here: the Trainer would walk over all parameters at every step."""
         return 0
+
+    def _lr_share(self, step: int) -> float:
+        schedule = self._schedule
+        return lr_share(step, self.state.max_steps, schedule.warmup_share, schedule.final_lr_share)
+
+    def _count(self, row: int, supervised: int, loss: torch.Tensor) -> None:
+        lengths = self._rows.lengths(row)
+        self._loss = loss if self._loss is None else self._loss + loss
+        self._tokens += sum(lengths)
+        self._step_flops += self._flops.of_row(lengths, supervised)
+        if not torch.isfinite(loss):
+            raise self._diverged(f"the loss is {loss.item()}", [row])
+
+    def _kept_activations(self) -> AbstractContextManager[object]:
+        """What backward needs is kept where it was computed, or in main memory."""
+        if not self._schedule.offloads:
+            return nullcontext()
+        return torch.autograd.graph.save_on_cpu(pin_memory=torch.cuda.is_available())
 
     def _get_train_sampler(self, train_dataset: object = None) -> SequentialSampler:
         return SequentialSampler(self._rows)
@@ -160,22 +203,35 @@ class StudentTrainer(Trainer):
 
     def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
         norm: torch.Tensor = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
-        if not torch.isfinite(norm):
-            raise self._diverged(f"the gradient's norm is {norm.item()}")
+        self._norm = float(norm)
+        if not math.isfinite(self._norm):
+            raise self._diverged(f"the gradient's norm is {self._norm}", self._step_rows)
         return norm
 
-    def _diverged(self, what: str) -> StageError:
+    def _diverged(self, what: str, rows: Sequence[int]) -> StageError:
+        ids = list(dict.fromkeys(one for row in rows for one in self._rows.example_ids(row)))
+        more = f" and {len(ids) - _NAMED_ROWS} more" if len(ids) > _NAMED_ROWS else ""
         return StageError(
-            f"training step {self.state.global_step + 1} of {self.state.max_steps}: {what}",
-            hint=f"lower train.learning_rate (now {self.args.learning_rate:g}); "
-            "the last good checkpoint is kept",
+            f"training step {self.state.global_step + 1} of {self.state.max_steps}: {what}; "
+            f"trained on: {', '.join(ids[:_NAMED_ROWS])}{more}",
+            hint=f"lower train.learning_rate (now {self.args.learning_rate:g}) or look at these "
+            "examples; the last good checkpoint is kept",
         )
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
+        assert self.optimizer is not None
+        assert self.lr_scheduler is not None
+        state = {
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.lr_scheduler.state_dict(),
+        }
+        random = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            random["cuda"] = torch.cuda.get_rng_state()
         with self._checkpoints.writing(self.state.global_step) as folder:
             save_file(self._trained_tensors(), folder / _WEIGHTS)
-            self._save_optimizer_and_scheduler(str(folder))
-            self._save_rng_state(str(folder))
+            save_tree(state, folder / _STATE)
+            save_tree(random, folder / _RANDOM)
             self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
 
     def _load_from_checkpoint(
@@ -186,10 +242,54 @@ class StudentTrainer(Trainer):
             for name, tensor in self._trained_tensors().items():
                 tensor.copy_(saved[name])
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        assert self.optimizer is not None
+        assert self.lr_scheduler is not None
+        state = load_tree(Path(checkpoint) / _STATE)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.lr_scheduler.load_state_dict(state["scheduler"])
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        random = load_tree(Path(checkpoint) / _RANDOM)
+        torch.set_rng_state(random["cpu"])
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state(random["cuda"])
+
     def _trained_tensors(self) -> dict[str, torch.Tensor]:
         assert self.model is not None
         parameters = self.model.named_parameters()
         return {name: param.data for name, param in parameters if param.requires_grad}
+
+
+def row_loss(
+    decoder: torch.nn.Module,
+    head: torch.nn.Linear,
+    inputs: dict[str, Any],
+    weights_S: torch.Tensor,
+) -> torch.Tensor:
+    """Weighted sum of the cross entropies of one packed row.
+
+    Args:
+        decoder: The language model's layers.
+        head: Its output layer.
+        inputs: Of ``PackedRows``, without ``row``.
+        weights_S: Of each supervised position.
+    """
+    hidden_S_D = supervised_states(decoder, inputs)
+    return supervised_loss(hidden_S_D, head.weight, inputs["targets"], weights_S)
+
+
+def supervised_states(decoder: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
+    """Final hidden states ``[S, D]`` at the positions that are predicted from."""
+    others = ("loss_positions", "targets", "weights", "row")
+    model_inputs = {key: value for key, value in inputs.items() if key not in others}
+    hidden_1_T_D = decoder(**model_inputs, use_cache=False).last_hidden_state
+    hidden_S_D: torch.Tensor = hidden_1_T_D[0].index_select(0, inputs["loss_positions"])
+    return hidden_S_D
 
 
 def lr_share(step: int, steps: int, warmup_share: float, final_share: float) -> float:

@@ -114,7 +114,7 @@ def test_all_mistakes_are_named_at_once_each_with_what_is_allowed(load: Load) ->
         )
     assert mistakes_of(found.value) == [
         "generate.samples: found '4'; must be a whole number, at least 1",
-        "train.method: found 'Full'; must be one of 'full', 'lora'; did you mean 'full'?",
+        "train.method: found 'Full'; must be one of 'full', 'lora', 'qlora'; did you mean 'full'?",
         "train.learning_rat: unknown key; did you mean 'learning_rate'?",
         "trian: unknown key; did you mean 'train'?",
     ]
@@ -127,7 +127,10 @@ def test_all_mistakes_are_named_at_once_each_with_what_is_allowed(load: Load) ->
             "[filter]\nlearning_rate = 1",
             "filter.learning_rate: unknown key; did you mean 'train.learning_rate'?",
         ),
-        ("[train.lora]\nzzz = 1", "train.lora.zzz: unknown key; known here: r, alpha, dropout"),
+        (
+            "[train.lora]\nzzz = 1",
+            "train.lora.zzz: unknown key; known here: r, alpha, dropout, rslora, dora",
+        ),
         (
             "[train.lora]\ndropout = 1",
             "train.lora.dropout: found 1; must be a number, at least 0 and below 1",

@@ -71,7 +71,8 @@ def test_the_learning_rate_of_lora_is_ten_times_that_of_full() -> None:
         ("generate", {"temperature": float("nan")}),
         ("generate", {"top_p": 0}),
         ("filter", {"needs_box": 1}),
-        ("train", {"method": "qlora"}),
+        ("train", {"method": "dora"}),
+        ("train", {"stages": [{"name": "a/b"}]}),
         ("train", {"lora": {"rank": 4}}),
         ("prompts", {"levels": [0]}),
         ("prompts", {"kinds": []}),
@@ -93,6 +94,9 @@ def test_a_whole_number_is_a_number() -> None:
         ("generate", {"samples": 2, "until_correct": 3}, "cannot be reached with samples = 2"),
         ("filter", {"min_reasoning_tokens": 9, "max_reasoning_tokens": 8}, "is below"),
         ("train", {"batch_tokens": 100, "seq_len": 200}, "less than one row"),
+        ("train", {"reasoning_weight": 0, "answer_weight": 0}, "nothing is learnt"),
+        ("train", {"stages": [{"name": "a"}, {"name": "a"}]}, "two stages have the same name"),
+        ("train", {"stages": [{"name": "a", "min_tokens": 9, "max_tokens": 8}]}, "is below"),
         ("prompts", {"split": "eval"}, "prompts that it was not trained on"),
     ],
 )
@@ -118,6 +122,14 @@ def test_sections_can_be_built_in_python_too() -> None:
     assert EmbeddedPrompts(split="dev", count=2, levels=(2, 3)).kind == "embedded"
 
 
+def test_a_stage_has_its_own_settings_and_takes_the_others_from_the_section() -> None:
+    section = TrainSection.model_validate(
+        {"epochs": 2, "learning_rate": 1e-3, "stages": [{"name": "cold", "epochs": 1}]}
+    )
+    cold = section.at(section.stages[0])
+    assert (cold.epochs, cold.learning_rate, cold.stages) == (1, 1e-3, ())
+
+
 @pytest.mark.parametrize(
     "ordered", [{"select": {"order": "easy_first"}}, {"blend": {"cold_start": "x.jsonl"}}]
 )
@@ -126,3 +138,5 @@ def test_an_order_that_training_would_mix_again_is_refused(ordered: dict[str, An
         Recipe.model_validate({**SMALLEST, **ordered})
     kept = {**SMALLEST, **ordered, "train": {"order": "as_given"}}
     assert Recipe.model_validate(kept).train.order == "as_given"
+    staged = {**SMALLEST, **ordered, "train": {"stages": [{"name": "main"}]}}
+    assert Recipe.model_validate(staged).train.order == "shuffled"

@@ -59,7 +59,7 @@ def run(name: str, folder: Path, *, dies_at: int = 0, dies_while_saving: bool = 
         sync = durable._sync_tree
 
         def killed_sync(path: Path) -> None:
-            (path / "optimizer.pt").unlink()  # as if it had not been written yet
+            (path / "state.safetensors").unlink()  # as if it had not been written yet
             die()
 
         def on_progress(progress: Progress) -> None:

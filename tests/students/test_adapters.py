@@ -45,10 +45,11 @@ def test_merged_model_equals_the_attached_one(adapted: PeftModel) -> None:
 def test_saved_adapter_loads_on_the_base(
     adapted: PeftModel, tiny_student: Path, tmp_path: Path
 ) -> None:
-    save_adapter(adapted, tmp_path)
+    save_adapter(adapted, tmp_path, tiny_student)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "adapter_config.json",
         "adapter_model.safetensors",
+        "base.json",
     ]
     with quiet_transformers():
         again = PeftModel.from_pretrained(load_folder(tiny_student).model, str(tmp_path)).eval()

@@ -215,5 +215,5 @@ def test_progress_tells_steps_loss_and_speed_and_nothing_is_printed(
     report = run(examples, tiny_qwen2, tmp_path, seen=seen, epochs=2)
     assert [progress.done for progress in seen] == list(range(1, report.steps + 1))
     assert {progress.total for progress in seen} == {report.steps}
-    assert seen[0].figures.keys() == {"loss", "tokens/s"}
+    assert seen[0].figures.keys() == {"loss", "tokens/s", "memory"}
     assert capfd.readouterr() == ("", "")

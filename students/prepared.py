@@ -1,0 +1,136 @@
+"""Examples as tokens, sorted into what is trained on, what is held out and what is left out.
+
+Nothing is cut: an example that is too long for a row is left out and counted, or refused.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from distill.errors import DataError
+from distill.train_sections import TrainSection
+from distill.types import Document, Example
+from engine.folder import LoadedModel
+from students.held_out import held_out_owners, owner_of
+from students.template import TokenizedExample, tokenize_all
+from students.token_weights import weigh_tokens
+
+Trained = Example | Document
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What training works on.
+
+    Attributes:
+        stages: Examples of each stage, in order.
+        held_out: Measured before and after, never trained on.
+        too_long: Left out for their length.
+        without_loss: Left out because all their tokens have weight 0.
+    """
+
+    stages: tuple[tuple[TokenizedExample, ...], ...]
+    held_out: tuple[TokenizedExample, ...]
+    too_long: int
+    without_loss: int
+
+
+def prepare(
+    stages: Sequence[tuple[str, Iterable[Trained]]],
+    loaded: LoadedModel,
+    section: TrainSection,
+    seed: int,
+) -> Prepared:
+    """Tokenize the examples of all stages, one example at a time.
+
+    Args:
+        stages: Name and examples of each; the name is empty if there is only one.
+        loaded: The base.
+        section: Weights, limits and share that is held out.
+        seed: Of what is held out.
+
+    Raises:
+        DataError: If a stage has nothing to train on, or an example is too long and must not be.
+        ModelError: If the chat template cannot be trained on.
+    """
+    rows = {name: _tokenized(examples, loaded, section) for name, examples in stages}
+    limit = min(
+        section.seq_len, getattr(loaded.model.config, "max_position_embeddings", section.seq_len)
+    )
+    flat = [row for each in rows.values() for row in each]
+    _refuse_too_long(flat, limit, section)
+    usable = [row for row in flat if len(row) <= limit and row.trained_tokens]
+    held = held_out_owners([row.example_id for row in usable], section.held_out_share, seed)
+    made = []
+    for name, each in rows.items():
+        kept = [row for row in each if len(row) <= limit and row.trained_tokens]
+        kept = [row for row in kept if owner_of(row.example_id) not in held]
+        if not kept:
+            raise _nothing_left(name, each, limit)
+        made.append(tuple(kept))
+    # An example of two stages is measured once.
+    held_out = {
+        (row.example_id, row.token_ids.numpy().tobytes()): row
+        for row in usable
+        if owner_of(row.example_id) in held
+    }
+    return Prepared(
+        stages=tuple(made),
+        held_out=tuple(held_out.values()),
+        too_long=sum(len(row) > limit for row in flat),
+        without_loss=sum(len(row) <= limit and not row.trained_tokens for row in flat),
+    )
+
+
+def examples_digest(examples: Sequence[TokenizedExample]) -> str:
+    """Changes with every token, mask and weight that is trained on, and with their order."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(f"{len(example)}/{example.weight!r}/".encode())
+        digest.update(example.token_ids.numpy().tobytes())
+        digest.update(example.is_trained.numpy().tobytes())
+        if example.token_weights is not None:
+            digest.update(example.token_weights.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _tokenized(
+    examples: Iterable[Trained], loaded: LoadedModel, section: TrainSection
+) -> list[TokenizedExample]:
+    assert loaded.model.generation_config is not None
+    return [
+        weigh_tokens(
+            row,
+            loaded.tokenizer,
+            reasoning_weight=section.reasoning_weight,
+            answer_weight=section.answer_weight,
+        )
+        for row in tokenize_all(loaded.tokenizer, loaded.model.generation_config, examples)
+    ]
+
+
+def _refuse_too_long(rows: Sequence[TokenizedExample], limit: int, section: TrainSection) -> None:
+    long = [row for row in rows if len(row) > limit]
+    if long and section.too_long == "error":
+        longest = max(long, key=len)
+        raise DataError(
+            f"{len(long)} of {len(rows)} examples have more than {limit} tokens; "
+            f"{longest.example_id!r} has {len(longest)}",
+            hint=f"set train.seq_len to {len(longest)}, or train.too_long to 'drop'",
+        )
+
+
+def _nothing_left(name: str, rows: Sequence[TokenizedExample], limit: int) -> DataError:
+    where = f"stage {name!r} has no example to train on" if name else "no example to train on"
+    if not rows:
+        return DataError(f"{where}: there are none", hint="look at what the filter dropped")
+    shortest = min(map(len, rows))
+    if shortest > limit:
+        return DataError(
+            f"{where}: all {len(rows)} have more than {limit} tokens, the shortest {shortest}",
+            hint="raise train.seq_len, up to what the student can read",
+        )
+    return DataError(
+        f"{where}: all {len(rows)} are too long, held out, or have only tokens of weight 0",
+        hint="raise train.seq_len, lower train.held_out_share, or give both weights a value",
+    )
