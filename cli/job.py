@@ -203,7 +203,9 @@ def _carry_out(order: Order, *, as_json: bool) -> None:
     from cli.pipeline import refuse_unready, run_stage
     from cli.progress import show_progress
     from cli.work import Job
+    from distill.run_report import write_report
     from distill.rundir import RunDir
+    from distill.stored_run import StoredRun
 
     recipe, folder = recipe_and_folder(order)
     refuse_unready(_stored_manifest(folder), order.stages[0], order.command)
@@ -217,6 +219,7 @@ def _carry_out(order: Order, *, as_json: bool) -> None:
             note_outcome(outcome)
             outcomes.append(outcome)
         manifest = run.manifest
+        write_report(StoredRun(run.paths, recipe, manifest))
     if as_json:
         say_json(outcome_json(folder, recipe, outcomes))
     else:

@@ -23,6 +23,7 @@ from cli.filters import filters
 from cli.init import init
 from cli.job import JOBS, job_command
 from cli.plan import plan
+from cli.report import report
 from cli.status import status
 from cli.students import students
 from cli.teachers import teachers
@@ -53,6 +54,7 @@ app.command("filters", rich_help_panel=_SET_UP)(filters)
 for _name in JOBS:
     app.command(_name, rich_help_panel=_JOB)(filter_ if _name == "filter" else job_command(_name))
 app.command("status", rich_help_panel=_LOOK)(status)
+app.command("report", rich_help_panel=_LOOK)(report)
 app.command("explain", rich_help_panel=_LOOK)(explain)
 app.command("cost", rich_help_panel=_LOOK)(cost)
 app.command("chat", rich_help_panel=_LOOK)(chat)

@@ -192,7 +192,8 @@ def _places(folder: Path, manifest: RunManifest) -> list[tuple[str, str]]:
         if manifest.is_finished(stage)
         for path, text in places[stage]
     ]
-    return [*listed, ("manifest.json", "versions, seeds, hashes, figures")]
+    page = (paths.page.name, "the whole run on one page, for a browser")
+    return [*listed, page, ("manifest.json", "versions, seeds, hashes, figures")]
 
 
 def _prompts_text(section: EmbeddedPrompts | FilePrompts | BenchmarkPrompts) -> str:

@@ -210,3 +210,8 @@ class RunLayout:
     def report(self) -> Path:
         """Figures of the evaluation: all models, and the student compared with each other."""
         return self.root / "eval" / "report.json"
+
+    @property
+    def page(self) -> Path:
+        """The whole run on one page, for a browser."""
+        return self.root / "report.html"

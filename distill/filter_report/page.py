@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from distill.filter_report.plots import Bar, bars
-from distill.filter_report.style import STYLE
 from distill.filter_setup import FilterSetup
 from distill.funnel import FilterReport, FunnelStep, Part
+from distill.page.bars import Bar, bars
+from distill.page.document import card, document, share_text
 from distill.rules import ALL_RULES
 
 Examples = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -15,46 +15,35 @@ Examples = Mapping[str, Sequence[Mapping[str, Any]]]
 
 def page(report: FilterReport, examples: Examples, setup: FilterSetup) -> str:
     """All of it as one HTML document that needs nothing else."""
-    return "\n".join(
+    return document(
+        f"What became of {report.traces:,} traces",
         [
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>What became of {report.traces:,} traces</title>",
-            f"<style>{STYLE}</style></head><body><main>",
             *_head(report),
             *_funnel(report),
             *_parts(report),
             *_rules(report, setup),
             *_examples(report, examples),
-            "</main></body></html>\n",
-        ]
+        ],
     )
 
 
 def _head(report: FilterReport) -> Iterator[str]:
     yield f"<h1>What became of {report.traces:,} traces</h1>"
     judged = report.traces - report.unknown
-    right = f"{_percent(report.right, judged)} of those judged are right" if judged else ""
+    right = f"{share_text(report.right, judged)} of those judged are right" if judged else ""
     unknown = f"{report.unknown:,} could not be judged" if report.unknown else ""
     broken = f"{report.broken:,} rows could not be read" if report.broken else ""
     facts = [f"judged by {escape(report.verifier)}", right, unknown, broken]
     yield f'<p class="soft">{"; ".join(filter(None, facts))}.</p>'
-    cards = [
+    yield '<div class="cards">'
+    for name, kept, of in (
         ("traces kept", report.kept, report.traces),
         ("prompts kept", report.kept_prompts, report.prompts),
         ("tokens kept", report.kept_tokens, report.tokens),
-    ]
-    yield '<div class="cards">'
-    for name, kept, of in cards:
-        yield (
-            f'<div class="card">{name}<b>{kept:,}</b>'
-            f'<span class="soft">{_percent(kept, of)} of {of:,}</span></div>'
-        )
+    ):
+        yield card(name, f"{kept:,}", f"{share_text(kept, of)} of {of:,}")
     if report.mixed_in:
-        yield (
-            f'<div class="card">mixed in<b>{report.mixed_in:,}</b>'
-            f'<span class="soft">{report.mixed_in_tokens:,} tokens</span></div>'
-        )
+        yield card("mixed in", f"{report.mixed_in:,}", f"{report.mixed_in_tokens:,} tokens")
     yield "</div>"
 
 
@@ -126,7 +115,7 @@ def _parts(report: FilterReport) -> Iterator[str]:
 
 def _part_bar(part: Part) -> Bar:
     label = f"{int(part.name):,}" if part.name.isdecimal() else part.name or "(none)"
-    note = f"{part.kept:,} of {part.traces:,} kept, {_percent(part.kept, part.traces)}"
+    note = f"{part.kept:,} of {part.traces:,} kept, {share_text(part.kept, part.traces)}"
     return Bar(label, part.traces, part.kept, note)
 
 
@@ -175,10 +164,3 @@ def _example(one: Mapping[str, Any]) -> Iterator[str]:
         if one[key]:
             yield f'<div class="name">{name}</div><pre>{escape(one[key])}</pre>'
     yield "</div>"
-
-
-def _percent(part: int, of: int) -> str:
-    if not of:
-        return "0 %"
-    share = 100 * part / of
-    return f"{share:.1f} %" if 0 < share < 1 or 99 < share < 100 else f"{share:.0f} %"  # noqa: PLR2004 - percent

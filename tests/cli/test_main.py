@@ -21,6 +21,7 @@ COMMANDS = [
     "train",
     "eval",
     "status",
+    "report",
     "explain",
     "cost",
     "chat",

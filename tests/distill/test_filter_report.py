@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from distill.filter_report.plots import Bar, bars
 from distill.layout import RunLayout
+from distill.page.bars import Bar, bars
 from tests.distill.filtering import row, run_filter
 
 

@@ -1,4 +1,4 @@
-"""Plots as SVG in a page: bars that lie, one row for each thing.
+"""Bars that lie, one row for each thing, as SVG.
 
 Colours come from the page's style, so that a plot looks right on light and dark.
 """
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Final
+
+from distill.page.document import svg
 
 _ROW: Final = 26
 _BAR: Final = 16
@@ -50,10 +52,7 @@ def bars(rows: Sequence[Bar], title: str) -> str:
     most = max((row.whole for row in rows), default=0) or 1
     width, height = _LABEL + _PLOT + _RIGHT, len(rows) * _ROW + 4
     parts = [_bar(row, place, most) for place, row in enumerate(rows)]
-    return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
-        f"{''.join(parts)}</svg>"
-    )
+    return svg("".join(parts), width, height, title)
 
 
 def _bar(row: Bar, place: int, most: float) -> str:
