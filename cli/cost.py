@@ -48,7 +48,7 @@ def _stages(stored: "StoredRun") -> tuple[dict[str, dict[str, "Spent"]], int]:
         "generate": (paths.traces, paths.requests),
         "judge": (paths.judge / "findings.jsonl", paths.judge / "requests.jsonl"),
     }
-    for who in stored.recipe.eval.models:
+    for who in stored.recipe.eval.models if stored.recipe.eval else ():
         journals[f"eval {who}"] = (paths.judged(who), paths.judged_requests(who))
     stages, lost = {}, 0
     for stage, (traces, requests) in journals.items():

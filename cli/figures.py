@@ -96,7 +96,9 @@ def _filter_line(summary: Summary) -> str:
 def _train_line(summary: Summary) -> str:
     losses: Sequence[float] = summary["losses"]
     last = losses[-max(1, len(losses) // 10) :]
+    broken = sum(data["broken"] for data in summary.get("data", ()))
     left_out = [(summary["too_long"], "too long"), (summary.get("without_loss"), "without loss")]
+    left_out.append((broken, "broken"))
     named = ", ".join(f"{count:,} {what}" for count, what in left_out if count)
     stages = [stage for stage in summary.get("stages", ()) if stage["name"]]
     passes = f"{len(stages)} stages" if stages else f"{summary['epochs']} epochs"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from cli.console import note, paint_note, say_json
+from cli.data_options import DataMap, DataSet, DataSplit, data_settings
 from cli.options import (
     AsJson,
     BudgetTokens,
@@ -51,9 +52,12 @@ _DOCS: dict[JobName, str] = {
 
     Example: distill filter recipes/quickstart.toml
     """,
-    "train": """Fine-tune the student on the kept traces.
+    "train": """Fine-tune the student on the kept traces, or on any data set.
 
-    Example: distill train recipes/quickstart.toml --set train.method=lora
+    A data set holds conversations (messages), prompt with completion, or plain text; which form it
+    has is found by its columns and said. A recipe with [train.data] needs no teacher.
+
+    Example: distill train my.toml --data chats.jsonl --map messages=dialog
     """,
     "eval": """Put base, student and teacher on held-out prompts.
 
@@ -80,6 +84,11 @@ _ALL: dict[str, tuple[object, object]] = {
 _MORE: dict[JobName, dict[str, tuple[object, object]]] = {
     "run": {**_SAMPLING, "reuse": (Reuse, None)},
     "generate": {**_SAMPLING, "pilot": (Pilot, None), "reuse": (Reuse, None)},
+    "train": {
+        "data": (DataSet, None),
+        "split": (DataSplit, None),
+        "mapping": (DataMap, None),
+    },
     "eval": _SAMPLING,
 }
 
@@ -90,7 +99,7 @@ class Order:
 
     Attributes:
         source: A recipe, or the folder of a run that shall go on.
-        stages: Which ones, in order.
+        stages: Which ones, in order; empty for all that the recipe has.
         overrides: Each ``"key=value"``.
         run_dir: Where to; ``None`` for ``runs/`` and the recipe's name.
         controls: Whether to switch the controls on.
@@ -123,13 +132,14 @@ class Order:
 
 def job_command(name: JobName) -> Callable[..., None]:
     """The command function of ``run`` or of one stage."""
-    stages = STAGES if name == "run" else (name,)
+    stages = () if name == "run" else (name,)
 
     def command(recipe: Path, **given: Any) -> None:  # noqa: ANN401 - one for each option
+        data = data_settings(given.get("data"), given.get("split"), given.get("mapping"))
         order = Order(
             recipe,
             stages,
-            overrides=given["overrides"] or (),
+            overrides=[*data, *(given["overrides"] or ())],
             run_dir=given["run_dir"],
             controls=given["controls"],
             restart_from=given["restart_from"],
@@ -168,6 +178,7 @@ def recipe_and_folder(order: Order) -> tuple["Recipe", Path]:
     """What is run and where: a new run or an old one by its recipe, or an old one by its folder."""
     from distill.errors import RecipeError
     from distill.overrides import load_recipe
+    from distill.recipe import missing
     from distill.stored_run import read_run
 
     if not (order.source / "manifest.json").is_file():
@@ -181,7 +192,7 @@ def recipe_and_folder(order: Order) -> tuple["Recipe", Path]:
         )
     recipe = read_run(order.source).recipe
     if order.controls:
-        evaluation = recipe.eval.model_copy(update={"controls": True})
+        evaluation = (recipe.eval or missing("eval")).model_copy(update={"controls": True})
         recipe = recipe.model_copy(update={"eval": evaluation})
     return recipe, order.source
 
@@ -190,11 +201,11 @@ def _show_plan(order: Order, *, as_json: bool) -> None:
     from cli.outcome import plan_json, say_plan
 
     recipe, folder = recipe_and_folder(order)
-    manifest = _stored_manifest(folder)
+    manifest, stages = _stored_manifest(folder), order.stages or recipe.stages
     if as_json:
-        say_json(plan_json(recipe, folder, manifest, order.stages))
+        say_json(plan_json(recipe, folder, manifest, stages))
     else:
-        say_plan(recipe, folder, manifest, order.stages)
+        say_plan(recipe, folder, manifest, stages)
 
 
 def _carry_out(order: Order, *, as_json: bool) -> None:
@@ -208,11 +219,12 @@ def _carry_out(order: Order, *, as_json: bool) -> None:
     from distill.stored_run import StoredRun
 
     recipe, folder = recipe_and_folder(order)
-    refuse_unready(_stored_manifest(folder), order.stages[0], order.command)
+    stages = order.stages or recipe.stages
+    refuse_unready(_stored_manifest(folder), stages[0], recipe.stages, order.command)
     note(paint_note(f"recipe {recipe.name}, run folder {folder}", "dim"))
     outcomes = []
     with RunDir.open(folder, recipe, restart_from=order.restart_from) as run:
-        for stage in order.stages:
+        for stage in stages:
             note_intent(stage, recipe)
             with show_progress() as report:
                 outcome = run_stage(Job(run, report, order.limits, order.pilot, order.reuse), stage)

@@ -16,6 +16,7 @@ from cli.figures import (
     stage_line,
 )
 from cli.pipeline import StageOutcome, next_stage
+from distill.data_sections import FileData, HubData
 from distill.layout import STAGES, RunLayout, Stage
 from distill.manifest import RunManifest
 from distill.recipe import (
@@ -27,6 +28,7 @@ from distill.recipe import (
     LocalStudent,
     Recipe,
     ReplayTeacher,
+    missing,
 )
 
 Commander = Callable[[str], str]
@@ -62,7 +64,8 @@ def intent(stage: Stage, recipe: Recipe) -> str:
             many = (
                 f"up to {section.samples} traces, until {section.until_correct} are right, for each"
             )
-        return f"{many} of {_prompts_text(recipe.prompts)}, from {_teacher_text(recipe)}"
+        prompts = _prompts_text(recipe.prompts or missing("prompts"))
+        return f"{many} of {prompts}, from {_teacher_text(recipe)}"
     if stage == "filter":
         kept = {"only": "right and whole", "prefer": "whole, right where there is one"}
         many = f", {recipe.select.per_prompt} of a prompt at most"
@@ -71,11 +74,13 @@ def intent(stage: Stage, recipe: Recipe) -> str:
     if stage == "train":
         section_ = recipe.train
         how = "all weights" if section_.method == "full" else f"LoRA of rank {section_.lora.r}"
-        return f"{_student_text(recipe)}, {how}, {section_.epochs} epochs"
-    controls = " and the controls" if recipe.eval.controls else ""
-    models = ", ".join(recipe.eval.models) + controls
-    prompts = _prompts_text(recipe.eval.prompts)
-    return f"{models} on {prompts}, {recipe.eval.samples} completions each"
+        on = f", on {_data_text(section_.data)}" if section_.data else ""
+        return f"{_student_text(recipe)}, {how}, {section_.epochs} epochs{on}"
+    evaluation = recipe.eval or missing("eval")
+    controls = " and the controls" if evaluation.controls else ""
+    models = ", ".join(evaluation.models) + controls
+    prompts = _prompts_text(evaluation.prompts)
+    return f"{models} on {prompts}, {evaluation.samples} completions each"
 
 
 def say_outcome(
@@ -96,7 +101,7 @@ def say_outcome(
         say(columns([("what all will cost", command("plan"))]))
         say(columns([("sample the rest  ", command("generate"))]))
     else:
-        say(columns(next_commands(folder, manifest, command)))
+        say(columns(next_commands(folder, recipe, manifest, command)))
 
 
 def outcome_json(folder: Path, recipe: Recipe, outcomes: Sequence[StageOutcome]) -> dict[str, Any]:
@@ -115,12 +120,14 @@ def outcome_json(folder: Path, recipe: Recipe, outcomes: Sequence[StageOutcome])
     }
 
 
-def next_commands(folder: Path, manifest: RunManifest, command: Commander) -> list[tuple[str, str]]:
+def next_commands(
+    folder: Path, recipe: Recipe, manifest: RunManifest, command: Commander
+) -> list[tuple[str, str]]:
     """What the user may want to do now, most likely first, each with its command."""
-    stage = next_stage(manifest)
+    stage = next_stage(manifest, recipe.stages)
     if stage is not None:
         commands = [("all that is left", command("run"))]
-        if stage != "generate":
+        if stage != recipe.stages[0]:
             commands.insert(0, ("the next stage", command(stage)))
         generated = manifest.stages.get("generate")
         if generated is not None and generated.summary.get("failed"):
@@ -131,7 +138,7 @@ def next_commands(folder: Path, manifest: RunManifest, command: Commander) -> li
         ("talk to the student", f"distill chat {folder / 'student'}"),
         ("see these figures again", f"distill status {folder}"),
     ]
-    if not manifest.stages["eval"].summary["controls"]:
+    if recipe.train.needs_traces and not manifest.stages["eval"].summary["controls"]:
         again = f"{command('eval')} --controls --restart-from eval"
         commands.append(("add the controls", again))
     return commands
@@ -212,6 +219,10 @@ def _teacher_text(recipe: Recipe) -> str:
         where = urlsplit(teacher.base_url).netloc if teacher.base_url else teacher.endpoint
         return f"{teacher.model} at {where}"
     return "the embedded teacher"
+
+
+def _data_text(section: FileData | HubData) -> str:
+    return shown_path(section.path) if isinstance(section, FileData) else section.dataset
 
 
 def _student_text(recipe: Recipe) -> str:

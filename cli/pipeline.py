@@ -5,7 +5,7 @@ A stage that is finished is passed over without loading a model.
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +13,8 @@ from typing import Any
 from cli.stages import CONTROLS, do_stage
 from cli.train_stage import STUDENT
 from cli.work import Job
-from distill.errors import RunDirError
-from distill.layout import STAGES, Stage
+from distill.errors import RecipeError, RunDirError
+from distill.layout import Stage
 from distill.manifest import RunManifest
 
 
@@ -62,25 +62,36 @@ def run_stage(job: Job, stage: Stage) -> StageOutcome:
     return StageOutcome(stage, record.summary, record.seconds, was_done=False)
 
 
-def next_stage(manifest: RunManifest) -> Stage | None:
-    """The first stage that is not finished; ``None`` when all are."""
-    return next((stage for stage in STAGES if not manifest.is_finished(stage)), None)
+def next_stage(manifest: RunManifest, stages: Sequence[Stage]) -> Stage | None:
+    """The first of a recipe's stages that is not finished; ``None`` when all are."""
+    return next((stage for stage in stages if not manifest.is_finished(stage)), None)
 
 
 def refuse_unready(
-    manifest: RunManifest | None, stage: Stage, command: Callable[[str], str]
+    manifest: RunManifest | None,
+    stage: Stage,
+    stages: Sequence[Stage],
+    command: Callable[[str], str],
 ) -> None:
-    """Refuse a stage whose earlier ones are not finished.
+    """Refuse a stage that the recipe has not, or whose earlier ones are not finished.
 
     Args:
         manifest: Of the run folder; ``None`` if there is none yet.
         stage: What the user wants.
+        stages: Those of the recipe.
         command: Gives the command of that name about this run, for the hint.
 
     Raises:
+        RecipeError: If there is nothing to do in this stage.
         RunDirError: With the command that comes first.
     """
-    for earlier in STAGES[: STAGES.index(stage)]:
+    if stage not in stages:
+        raise RecipeError(
+            f"this recipe has no stage '{stage}': it trains on what [train.data] names, and has"
+            f" {' and '.join(stages)}",
+            hint="For held-out figures add [eval]; for the whole job take [train.data] out.",
+        )
+    for earlier in stages[: stages.index(stage)]:
         if manifest is None or not manifest.is_finished(earlier):
             raise RunDirError(
                 f"stage '{stage}' needs what stage '{earlier}' makes, and that is not finished",

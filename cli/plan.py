@@ -74,18 +74,19 @@ def plan_of(recipe: "Recipe", folder: Path) -> MadePlan:
     import time
 
     from cli.stages import stream_prompts_of
-    from distill.recipe import ApiTeacher
+    from distill.recipe import ApiTeacher, missing
     from teachers import prices_of
 
-    is_billed = isinstance(recipe.teacher, ApiTeacher)
+    teacher, evaluation = recipe.teacher or missing("teacher"), recipe.eval
+    is_billed = isinstance(teacher, ApiTeacher)
     evaluate = None
-    if is_billed and "teacher" in recipe.eval.models:
+    if is_billed and evaluation is not None and "teacher" in evaluation.models:
         evaluate = _evaluation(recipe, folder)
     return MadePlan(
-        generation(recipe, folder, stream_prompts_of(recipe.prompts)),
+        generation(recipe, folder, stream_prompts_of(recipe.prompts or missing("prompts"))),
         evaluate,
         is_billed,
-        prices_of(recipe.teacher).entry(time.time()),
+        prices_of(teacher).entry(time.time()),
     )
 
 
@@ -112,8 +113,9 @@ def generation(recipe: "Recipe", folder: Path | None, prompts: "Iterable[Prompt]
 def _evaluation(recipe: "Recipe", folder: Path) -> "Plan":
     """The teacher on held-out prompts; the traces measured how long its answers are."""
     from cli.stages import load_benchmark_of
+    from distill.recipe import missing
 
-    section = recipe.eval
+    section = recipe.eval or missing("eval")
     figures = _measured(recipe, load_benchmark_of(recipe).prompts)
     return _made(
         recipe,
@@ -129,16 +131,18 @@ def _made(recipe: "Recipe", path: Path | None, figures: "PromptFigures", **setti
     import time
 
     from distill.plan import make_plan
+    from distill.recipe import missing
     from distill.spent import Spent, read_spent
     from teachers import prices_of
 
     spent = Spent()
     for one in read_spent(path).values() if path is not None else ():
         spent.merge(one)
-    entry = prices_of(recipe.teacher).entry(time.time())
+    teacher = recipe.teacher or missing("teacher")
+    entry = prices_of(teacher).entry(time.time())
     return make_plan(
         figures,
-        pace=_pace(recipe.teacher),
+        pace=_pace(teacher),
         price=entry.price if entry else None,
         peak_price=entry.peak_price if entry else None,
         spent=spent if spent.samples else None,

@@ -34,7 +34,7 @@ def read_limits(
 
 def allowance(
     limits: "Limits | None",
-    teacher: "EmbeddedTeacher | ReplayTeacher | ApiTeacher",
+    teacher: "EmbeddedTeacher | ReplayTeacher | ApiTeacher | None",
     paths: "RunLayout",
     own: Path,
 ) -> "Allowance | None":
@@ -42,14 +42,14 @@ def allowance(
 
     Args:
         limits: What the user allows for the whole run.
-        teacher: Who is asked now.
+        teacher: Who is asked now; without one nothing is spent.
         paths: Of the run; what its other stages have spent counts.
         own: The journal of what is asked now, which the sampling loop counts itself.
 
     Raises:
         DistillError: If there is a limit in USD and the teacher's price is unknown.
     """
-    if limits is None:
+    if limits is None or teacher is None:
         return None
     from distill.budget import Budget
     from distill.spent import read_spent

@@ -17,7 +17,7 @@ from distill.blend import Variant
 from distill.errors import RecipeError
 from distill.layout import Stage
 from distill.prompts import read_prompts, stream_prompts, write_prompts
-from distill.recipe import BenchmarkPrompts, EmbeddedPrompts, FilePrompts, Recipe
+from distill.recipe import BenchmarkPrompts, EmbeddedPrompts, FilePrompts, Recipe, missing
 from distill.records import to_record
 from distill.types import Completer, Prompt, Verifier
 from distill.verify import build_verifier
@@ -44,6 +44,7 @@ def _generate(job: Job) -> Work:
     from teachers import build
 
     recipe, paths = job.recipe, job.run.paths
+    section = recipe.teacher or missing("teacher")
     verifier = build_verifier(recipe.verify.kind, **recipe.verify.options)
     if recipe.verify.kind == "judge" and recipe.generate.until_correct is not None:
         raise RecipeError(
@@ -51,12 +52,12 @@ def _generate(job: Job) -> Work:
             hint="Leave until_correct out, or verify by another rule.",
         )
     teacher = build(
-        recipe.teacher,
+        section,
         batch_size=recipe.generate.batch_size,
         on_notice=lambda text: note(f"\n  {text}"),
     )
     draft = paths.train_prompts.with_suffix(".draft")
-    write_prompts(draft, stream_prompts_of(recipe.prompts))
+    write_prompts(draft, stream_prompts_of(recipe.prompts or missing("prompts")))
     try:
         with PromptFile(draft) as prompts:
             settings = {
@@ -81,7 +82,7 @@ def _generate(job: Job) -> Work:
             needs_reasoning=recipe.filter.needs_reasoning,
             needs_box=recipe.filter.needs_box,
             asked_path=paths.requests,
-            allowance=allowance(job.limits, recipe.teacher, paths, paths.traces),
+            allowance=allowance(job.limits, section, paths, paths.traces),
             first=job.pilot,
             on_progress=job.report,
         )
@@ -120,10 +121,11 @@ def _eval(job: Job) -> Work:
     from distill.storage import write_json_atomically
 
     recipe, paths = job.recipe, job.run.paths
+    section = recipe.eval or missing("eval")
     benchmark = load_benchmark_of(recipe)
     prompts = benchmark.prompts
     verifier = build_verifier(benchmark.verifier, **benchmark.options)
-    controls = CONTROLS if recipe.eval.controls else ()
+    controls = CONTROLS if section.controls else ()
     for variant in controls:
         write_examples(job, variant)
     begun = job.run.stage(
@@ -139,8 +141,8 @@ def _eval(job: Job) -> Work:
             prompts,
             _completer(job, who),
             verifier,
-            recipe.eval,
-            samples=recipe.eval.samples,
+            section,
+            samples=section.samples,
             seed=recipe.seed,
             journal_path=paths.judged(who),
             needs_box=benchmark.needs_box,
@@ -148,7 +150,7 @@ def _eval(job: Job) -> Work:
             allowance=allowance(job.limits, recipe.teacher, paths, paths.judged(who)),
             on_progress=job.report,
         )
-        for who in (*recipe.eval.models, *controls)
+        for who in (*section.models, *controls)
     ]
     for report in reports:
         write_result(paths.result(report.who), EvalResult.of(benchmark.facts, report))
@@ -157,7 +159,7 @@ def _eval(job: Job) -> Work:
     evaluated = [report.who for report in reports]
     outputs = [paths.eval_prompts, paths.report]
     outputs += [*map(paths.judged, evaluated), *map(paths.result, evaluated)]
-    asked = [paths.judged_requests(who) for who in recipe.eval.models]
+    asked = [paths.judged_requests(who) for who in section.models]
     outputs += [path for path in asked if path.exists()]
     outputs += [paths.model(variant) for variant in controls]
     return Work(begun, outputs, {"report": compared, "controls": trained})
@@ -196,7 +198,8 @@ def load_benchmark_of(recipe: Recipe) -> "LoadedBenchmark":
     """
     from distill.benchmarks.load import LoadedBenchmark, facts_of, load_benchmark
 
-    section = recipe.eval.prompts
+    evaluation = recipe.eval or missing("eval")
+    section = evaluation.prompts
     if isinstance(section, BenchmarkPrompts):
         return load_benchmark(section.name, section.path)
     prompts = _load_prompts(section)
@@ -209,7 +212,7 @@ def load_benchmark_of(recipe: Recipe) -> "LoadedBenchmark":
         prompts,
         recipe.verify.kind,
         recipe.verify.options,
-        recipe.eval.samples,
+        evaluation.samples,
         needs_box=recipe.verify.kind == "answer",
     )
 
@@ -221,9 +224,9 @@ def _completer(job: Job, who: str) -> Completer:
     from students.load import load_student
     from teachers import build
 
-    batch_size = job.recipe.eval.batch_size
+    batch_size = (job.recipe.eval or missing("eval")).batch_size
     if who == "teacher":
-        return build(job.recipe.teacher, batch_size=batch_size)
+        return build(job.recipe.teacher or missing("teacher"), batch_size=batch_size)
     folder = base_folder(job) if who == "base" else job.run.paths.model(who)
     loaded = load_student(folder)
     return LocalCompleter(

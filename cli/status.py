@@ -9,7 +9,7 @@ import typer
 
 from cli.console import columns, duration, paint, say, say_json
 from cli.options import AsJson
-from distill.layout import STAGES, Stage
+from distill.layout import Stage
 
 if TYPE_CHECKING:
     from distill.stored_run import StoredRun
@@ -43,7 +43,7 @@ def _show(stored: "StoredRun") -> None:
 
     folder, manifest = stored.paths.root, stored.manifest
     say(f"{paint(stored.recipe.name, 'bold')}  {folder}, begun {manifest.created}")
-    say(columns([_stage_row(stored, stage) for stage in STAGES]))
+    say(columns([_stage_row(stored, stage) for stage in stored.recipe.stages]))
     if manifest.is_finished("filter"):
         say("\nWhat became of the traces")
         say(indent(funnel_text(manifest.stages["filter"].summary), "  "))
@@ -51,7 +51,11 @@ def _show(stored: "StoredRun") -> None:
         summary = manifest.stages["eval"].summary
         say(f"\nOn {summary['report']['prompts']:,} held-out prompts\n{eval_text(summary)}")
     say("\nNext")
-    say(columns(next_commands(folder, manifest, lambda name: f"distill {name} {folder}")))
+    say(
+        columns(
+            next_commands(folder, stored.recipe, manifest, lambda name: f"distill {name} {folder}")
+        )
+    )
 
 
 def _stage_row(stored: "StoredRun", stage: Stage) -> tuple[str, str]:
@@ -78,7 +82,7 @@ def _progress(stored: "StoredRun", stage: Stage) -> Iterator[str]:
     if stage in ("train", "eval"):
         for folder in sorted((paths.root / "checkpoints").glob("*/checkpoint-*")):
             yield f"training of {folder.parent.name} is at step {folder.name.partition('-')[2]}"
-    if stage == "eval" and paths.eval_prompts.is_file():
+    if stage == "eval" and recipe.eval is not None and paths.eval_prompts.is_file():
         wanted = len(read_prompts(paths.eval_prompts)) * recipe.eval.samples
         for journal in sorted((paths.root / "eval").glob("*.jsonl")):
             yield f"{journal.stem} {_count_traces(journal):,} of {wanted:,} completions"
@@ -95,7 +99,7 @@ def _as_json(stored: "StoredRun") -> dict[str, Any]:
 
     manifest = stored.manifest
     stages: dict[str, Any] = {}
-    for stage in STAGES:
+    for stage in stored.recipe.stages:
         record = manifest.stages.get(stage)
         is_finished = record is not None and record.finished is not None
         state = "finished" if is_finished else "begun" if record else "to do"
@@ -108,5 +112,5 @@ def _as_json(stored: "StoredRun") -> dict[str, Any]:
         "recipe": stored.recipe.name,
         "created": manifest.created,
         "stages": stages,
-        "next": next_stage(manifest),
+        "next": next_stage(manifest, stored.recipe.stages),
     }

@@ -3,20 +3,24 @@
 The controls of an evaluation are trained in the same way on other examples.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cli.console import note
 from cli.work import Job, Work
 from distill.blend import Variant, blend
 from distill.prompts import read_prompts
 from distill.recipe import Recipe
 from distill.records import to_record
-from distill.train_sections import StageSection
 from distill.types import Document, Example, Progress
 
+if TYPE_CHECKING:
+    from distill.training_data import TrainingData
+
 STUDENT: Variant = "student"
+_WHOLE = ""  # the data set of the whole training, as no stage can be called
 
 
 def train_run(job: Job) -> Work:
@@ -27,15 +31,25 @@ def train_run(job: Job) -> Work:
     """
     from engine.folder import folder_fingerprint
 
-    paths = job.run.paths
+    recipe, paths = job.recipe, job.run.paths
+    data = _open_data(recipe)
+    for one in data.values():
+        note(f"  {one.found.name}: {one.form.describe()}")
+    own = [paths.train_prompts, paths.train] if recipe.train.needs_traces else []
     begun = job.run.stage(
         "train",
-        inputs=[paths.train_prompts, paths.train, *_data_files(job.recipe)],
-        settings={"base": folder_fingerprint(base_folder(job))},
+        inputs=[*own, *(path for one in data.values() for path in one.found.files)],
+        settings={"base": folder_fingerprint(base_folder(job)), **_revisions(data)},
     )
-    write_examples(job, STUDENT)
-    summary = train_variant(job, STUDENT)
-    return Work(begun, [paths.examples(STUDENT), paths.model(STUDENT), paths.history], summary)
+    outputs = [paths.model(STUDENT), paths.history]
+    if own:
+        write_examples(job, STUDENT)
+        outputs.append(paths.examples(STUDENT))
+    summary = train_variant(job, STUDENT, data)
+    for mistake in (mistake for one in data.values() for mistake in one.mistakes):
+        note(f"  left out: {mistake}")
+    read = [{"stage": name, **to_record(one.report())} for name, one in data.items()]
+    return Work(begun, outputs, {**summary, "data": read})
 
 
 def base_folder(job: Job) -> Path:
@@ -66,8 +80,16 @@ def write_examples(job: Job, variant: Variant) -> None:
     write_records(paths.examples(variant), blended.examples)
 
 
-def train_variant(job: Job, variant: Variant) -> dict[str, Any]:
-    """Train the student or a control; its figures."""
+def train_variant(
+    job: Job, variant: Variant, data: Mapping[str, "TrainingData"] | None = None
+) -> dict[str, Any]:
+    """Train the student or a control; its figures.
+
+    Args:
+        job: Of the run.
+        variant: Which one; its examples are written already, if it has some of the run's own.
+        data: Data sets from elsewhere by stage, if they are opened.
+    """
     from distill.record_files import read_records
     from students.sft import train
 
@@ -77,9 +99,14 @@ def train_variant(job: Job, variant: Variant) -> dict[str, Any]:
     def report(progress: Progress) -> None:
         job.report(replace(progress, stage=progress.stage.replace("train", label, 1)))
 
-    own = list(read_records(paths.examples(variant), Example))
+    data = _open_data(recipe) if data is None else data
+    own: Iterable[Example | Document] = ()
+    if recipe.train.needs_traces:
+        own = read_records(paths.examples(variant), Example)
+    elif _WHOLE in data:
+        own = data[_WHOLE].read()
     trained = train(
-        _by_stage(job, own) if recipe.train.stages else own,
+        _by_stage(job, list(own), data) if recipe.train.stages else own,
         base_folder(job),
         recipe.train,
         paths.model(variant),
@@ -91,32 +118,35 @@ def train_variant(job: Job, variant: Variant) -> dict[str, Any]:
     return to_record(trained)
 
 
-def _by_stage(job: Job, own: Sequence[Example]) -> dict[str, list[Example | Document]]:
+def _by_stage(
+    job: Job, own: Sequence[Example | Document], data: Mapping[str, "TrainingData"]
+) -> dict[str, list[Example | Document]]:
     """The examples of each stage of the recipe's curriculum."""
     from distill.curriculum import choose_stages, read_facts
 
+    section = job.recipe.train
     return choose_stages(
-        job.recipe.train.stages,
+        section.stages,
         own,
-        read_facts(job.run.paths.train),
-        read_data=_read_data,
+        read_facts(job.run.paths.train) if section.needs_traces else {},
+        read_data=lambda stage: data[stage.name].read(),
         count_tokens=_token_counter(base_folder(job)),
     )
 
 
-def _read_data(stage: StageSection) -> Iterable[Example | Document]:
+def _open_data(recipe: Recipe) -> dict[str, "TrainingData"]:
+    """The data sets from elsewhere that a recipe trains on, by stage."""
     from distill.training_data import open_training_data
 
-    assert stage.data is not None
-    return open_training_data(stage.data).read()
+    sections = {_WHOLE: recipe.train.data}
+    sections |= {stage.name: stage.data for stage in recipe.train.stages}
+    return {name: open_training_data(one) for name, one in sections.items() if one is not None}
 
 
-def _data_files(recipe: Recipe) -> list[Path]:
-    """Files that stages of the curriculum read beside the run's own examples."""
-    from distill.training_data import open_training_data
-
-    sections = [stage.data for stage in recipe.train.stages if stage.data is not None]
-    return [path for one in sections for path in open_training_data(one).found.files]
+def _revisions(data: Mapping[str, "TrainingData"]) -> dict[str, str]:
+    """Which commits of the Hub they are, for the manifest."""
+    found = (one.found for one in data.values() if one.found.revision)
+    return {f"data {one.name}": one.revision for one in found}
 
 
 def _token_counter(base: Path) -> Callable[[Example | Document], int]:

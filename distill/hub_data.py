@@ -137,7 +137,7 @@ def _not_cached(section: HubData, problem: str, folder: Path) -> DataError:
     return DataError(
         f"{section.dataset}: {problem}",
         hint=f"Expected: data files of the split '{section.split}' (Parquet, JSONL, JSON or CSV) in"
-        f"\n    {folder}\n  Where there is a network: hf download {section.dataset}"
-        f" --repo-type dataset{revision}\n  then copy that folder of the cache here, or name the"
-        " files: train.data.kind = 'file'",
+        f"\n  {folder}\nWhere there is a network: hf download {section.dataset}"
+        f" --repo-type dataset{revision}\nThen copy that folder of the cache here, or name the"
+        " files themselves: --data FILE",
     )

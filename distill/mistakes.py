@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -128,6 +128,8 @@ def _sections(annotation: object) -> tuple[type[BaseModel], ...]:
     """The models that an annotation allows, none if it is about plain values."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return (annotation,)
+    if get_origin(annotation) is Annotated:
+        return _sections(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
         return tuple(model for part in get_args(annotation) for model in _sections(part))
     return ()

@@ -10,13 +10,15 @@ Values are checked strictly, see ``distill.section``; the sections of stage ``fi
 ``distill.student_sections``, of training in ``distill.train_sections``.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, NoReturn
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from distill.errors import DistillError
+from distill.errors import DistillError, RecipeError
 from distill.filter_sections import BlendSection, FilterSection, SelectSection, VerifySection
+from distill.layout import STAGES, Stage
 from distill.problems import KINDS, LEVELS, Kind
 from distill.section import InputPath
 from distill.section import Section as Section  # noqa: PLC0414 - known from here
@@ -176,11 +178,11 @@ class Recipe(Section):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Draws of the teacher, order of the examples, draws in evaluation."""
 
-    teacher: Teacher
-    """Who writes the traces."""
+    teacher: Teacher | None = None
+    """Who writes the traces; needed unless `train.data` names others."""
 
-    prompts: Prompts
-    """What the teacher is asked."""
+    prompts: Prompts | None = None
+    """What the teacher is asked; needed with it."""
 
     generate: GenerateSection = GenerateSection()
     """How many traces, and how they are drawn."""
@@ -203,8 +205,44 @@ class Recipe(Section):
     train: TrainSection = TrainSection()
     """How it learns."""
 
-    eval: EvalSection
-    """How the outcome is measured."""
+    eval: EvalSection | None = None
+    """How the outcome is measured; needed unless `train.data` is given."""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What there is to do, in order."""
+        if self.train.needs_traces:
+            return STAGES
+        return ("train", "eval") if self.eval else ("train",)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _data_stands_for_a_teacher(cls, given: object) -> object:
+        """Without data of its own a run needs all tables: one that is missing counts as empty."""
+        if not isinstance(given, Mapping):
+            return given
+        table = {name: value for name, value in given.items() if value is not None}
+        if not _names_data(table.get("train")):
+            return {"teacher": {}, "prompts": {}, "eval": {}, **table}
+        if "teacher" not in table and isinstance(table.get("eval"), Mapping):
+            table["eval"] = {"models": ["base", "student"], **table["eval"]}
+        return table
+
+    @model_validator(mode="after")
+    def _who_is_evaluated_is_there(self) -> "Recipe":
+        if self.eval is None or self.train.needs_traces:
+            return self
+        if self.eval.controls:
+            raise PydanticCustomError(
+                "contradiction",
+                "eval.controls trains on the run's own traces, and train.data names another set",
+            )
+        if "teacher" in self.eval.models and self.teacher is None:
+            raise PydanticCustomError(
+                "contradiction",
+                "eval.models has the teacher, and the recipe has no [teacher]",
+            )
+        return self
 
     @model_validator(mode="after")
     def _an_order_reaches_the_student(self) -> "Recipe":
@@ -219,6 +257,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _held_out_prompts_are_others(self) -> "Recipe":
+        if self.eval is None or not self.train.needs_traces:
+            return self
         train, held_out = self.prompts, self.eval.prompts
         if isinstance(train, EmbeddedPrompts) and isinstance(held_out, EmbeddedPrompts):
             is_same = train.split == held_out.split
@@ -231,3 +271,27 @@ class Recipe(Section):
                 " that it was not trained on",
             )
         return self
+
+
+def missing(table: str) -> NoReturn:
+    """Refuse a recipe without a table, for a stage that cannot do without it.
+
+    Raises:
+        RecipeError: Always, so that ``recipe.teacher or missing("teacher")`` is a teacher.
+    """
+    raise RecipeError(
+        f"the recipe has no [{table}]: it trains on what [train.data] names",
+        hint=f"For the whole job add [{table}] and take [train.data] out; `distill init` shows"
+        " every table.",
+    )
+
+
+def _names_data(train: object) -> bool:
+    """Whether a section of training, checked or not, names a data set."""
+    if isinstance(train, TrainSection):
+        return not train.needs_traces
+    if not isinstance(train, Mapping):
+        return False
+    stages = train.get("stages") or ()
+    has_own = bool(stages) and all(isinstance(one, Mapping) and one.get("data") for one in stages)
+    return train.get("data") is not None or has_own

@@ -171,8 +171,17 @@ class TrainSection(Section):
     lora: LoraSection = LoraSection()
     """Shape of the adapter."""
 
+    data: TrainData | None = None
+    """Train on this set instead of the run's own traces: a table with kind = "file" and path."""
+
     checkpoint_every_steps: int = Field(default=50, ge=1)
     """A run that was stopped goes on from its last checkpoint."""
+
+    @property
+    def needs_traces(self) -> bool:
+        """Whether it trains on what the run has generated and filtered."""
+        has_own = bool(self.stages) and all(stage.data is not None for stage in self.stages)
+        return self.data is None and not has_own
 
     def at(self, stage: StageSection) -> "TrainSection":
         """The settings of one stage: its own where it has some."""

@@ -97,7 +97,7 @@ def choose_form(place: str, columns: Sequence[str], mapping: Mapping[str, str]) 
 question, response
           Allowed are messages or conversations (a list of turns), prompt with completion, or text \
 (plain text).
-          Say which is which: --map prompt=question --map completion=response
+        Say which is which: --map prompt=question --map completion=response
     """
     if {"trace", "verdict"} <= set(columns):
         raise DataError(
@@ -118,7 +118,7 @@ question, response
         hint = f"{_ALLOWED}\nSay which is which: {_suggestion(columns, chosen)}"
         raise DataError(
             f"{place}: no form of training data that is known; columns found: {', '.join(columns)}",
-            hint=hint.replace("\n", "\n  "),
+            hint=hint,
         )
     if form == "prompt-completion" and "completion" not in chosen:
         chosen["completion"] = chosen.pop("text")  # as the traces of this program name it
