@@ -34,7 +34,7 @@ def train_run(job: Job) -> Work:
     recipe, paths = job.recipe, job.run.paths
     data = _open_data(recipe)
     for one in data.values():
-        note(f"  {one.found.name}: {one.form.describe()}")
+        _look_through(one)
     own = [paths.train_prompts, paths.train] if recipe.train.needs_traces else []
     begun = job.run.stage(
         "train",
@@ -46,8 +46,6 @@ def train_run(job: Job) -> Work:
         write_examples(job, STUDENT)
         outputs.append(paths.examples(STUDENT))
     summary = train_variant(job, STUDENT, data)
-    for mistake in (mistake for one in data.values() for mistake in one.mistakes):
-        note(f"  left out: {mistake}")
     read = [{"stage": name, **to_record(one.report())} for name, one in data.items()]
     return Work(begun, outputs, {**summary, "data": read})
 
@@ -141,6 +139,24 @@ def _open_data(recipe: Recipe) -> dict[str, "TrainingData"]:
     sections = {_WHOLE: recipe.train.data}
     sections |= {stage.name: stage.data for stage in recipe.train.stages}
     return {name: open_training_data(one) for name, one in sections.items() if one is not None}
+
+
+def _look_through(data: "TrainingData") -> None:
+    """Say what a data set holds; a broken one is refused before anything is begun or loaded.
+
+    Raises:
+        DataError: If a row cannot be trained on and must not be left out, or none can.
+    """
+    note(f"  {data.found.name}: {data.form.describe()}")
+    for _ in data.read():
+        pass
+    report = data.report()
+    thought = f", {report.with_reasoning:,} with reasoning" if report.with_reasoning else ""
+    note(f"  {report.examples:,} rows, {report.trained_turns:,} trained turns{thought}")
+    if report.broken:
+        note(f"  {report.broken:,} rows are left out, the first of them:")
+        for mistake in data.mistakes:
+            note(f"    {mistake}")
 
 
 def _revisions(data: Mapping[str, "TrainingData"]) -> dict[str, str]:

@@ -71,7 +71,8 @@ class TrainingData:
         """What is trained on, in order.
 
         Raises:
-            DataError: At the end, if rows are broken and must not be, or none can be used.
+            DataError: At the end, if rows are broken and must not be, or none can be used; at once
+            if nearly all are.
         """
         self.mistakes.clear()
         self._counts = dict.fromkeys(("examples", "trained_turns", "with_reasoning", "broken"), 0)

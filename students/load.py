@@ -26,7 +26,7 @@ def load_student(
         quantization: How the linear layers are held in fewer bits, if they are.
 
     Raises:
-        ModelError: If the folder is not a whole model, or has no chat template.
+        ModelError: If the folder is not a whole model, or its chat template fails.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = load_folder(folder, dtype=dtype, device=device, quantization=quantization)

@@ -242,10 +242,13 @@ def with_turn_end(
     Base models often stop at their end of text only, while the template ends turns with another
     token: the student would go on and write the user's next turn.
     """
-    text = render_text(tokenizer, [_QUESTION, _REPLY])
-    tail = text[text.rfind(_ANSWER) + len(_ANSWER) :]
-    special = set(tokenizer.all_special_ids)
-    tail_ids = [i for i in tokenizer(tail, add_special_tokens=False)["input_ids"] if i in special]
+    tail_ids: list[int] = []
+    if tokenizer.chat_template is not None:  # a student of plain text has none
+        text = render_text(tokenizer, [_QUESTION, _REPLY])
+        tail = text[text.rfind(_ANSWER) + len(_ANSWER) :]
+        special = set(tokenizer.all_special_ids)
+        found = tokenizer(tail, add_special_tokens=False)["input_ids"]
+        tail_ids = [token for token in found if token in special]
     ends = tail_ids[:1] + sorted(end_ids(generation_config))
     if tokenizer.eos_token_id is not None:
         ends.append(tokenizer.eos_token_id)
