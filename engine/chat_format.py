@@ -45,7 +45,8 @@ def render_text(
     if template is None:
         raise ModelError(
             "the tokenizer has no chat template: how the model reads a conversation is unknown",
-            hint="put a chat_template.jinja into the model's folder",
+            hint="put a chat_template.jinja into the model's folder, or set student.template: "
+            "'chatml' (Qwen), 'llama3', 'r1' (DeepSeek-R1's students) or a Jinja file",
         )
     has_field = "reasoning_content" in str(template)
     try:

@@ -7,7 +7,7 @@ from transformers import BitsAndBytesConfig, GenerationConfig, PreTrainedModel
 
 from engine.folder import LoadedModel, load_folder, quiet_transformers
 from students.base import EMBEDDED as EMBEDDED  # noqa: PLC0414 - known from here
-from students.template import with_turn_end
+from students.turn_end import set_pad, with_turn_end
 
 
 def load_student(
@@ -30,6 +30,7 @@ def load_student(
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = load_folder(folder, dtype=dtype, device=device, quantization=quantization)
+    set_pad(loaded.tokenizer)
     config = loaded.model.generation_config or GenerationConfig()
     loaded.model.generation_config = with_turn_end(loaded.tokenizer, config)
     return loaded

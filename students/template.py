@@ -1,4 +1,4 @@
-"""Examples to token ids and a loss mask, and the check that a template can be trained on at all.
+"""Examples to token ids and a loss mask.
 
     <|user|> 1 + 1 ? <|end|> <|assistant|> <think> ... </think> 2 <|end|>
     [------------- prompt, masked -------] [---------- trained ---------]
@@ -18,14 +18,11 @@ import torch
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from distill.errors import DataError, ModelError
-from distill.reasoning import THINK_CLOSE, THINK_OPEN
-from distill.types import Document, Example, Message
-from engine.chat_format import render, render_text
-
-# What the checks render.
-_REASONING, _ANSWER = "first thought", "The answer is 2."
-_QUESTION = Message("user", "What is 1 + 1?")
-_REPLY = Message("assistant", _ANSWER, reasoning=_REASONING, is_trained=True)
+from distill.types import Document, Example
+from engine.chat_format import render
+from students.template_check import check_template
+from students.turn_end import end_ids as end_ids  # noqa: PLC0414 - known from here
+from students.turn_end import with_turn_end as with_turn_end  # noqa: PLC0414
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,74 +185,3 @@ def _finished(example: Example, draft: _Draft) -> TokenizedExample:
         is_trained=is_trained,
         weight=example.weight,
     )
-
-
-def check_template(tokenizer: PreTrainedTokenizerBase, generation_config: GenerationConfig) -> None:
-    """Check that a student trained through this template reads and stops the same at work.
-
-    The rules: *prefix*, the prompt as inference renders it is how the training row begins;
-    *reasoning*, what was thought reaches the row; *think tags*, they open and close once; *end*,
-    the turn ends with a token at which generation stops; *padding*, that token is not PAD, which
-    is masked.
-
-    Raises:
-        ModelError: Naming the first rule that is broken and the fix.
-    """
-    text = render_text(tokenizer, [_QUESTION, _REPLY])
-    if _REASONING not in text or _ANSWER not in text:
-        raise ModelError(
-            "the chat template drops the assistant's reasoning (rule 'reasoning')",
-            hint="use a template that keeps reasoning_content, or the content before </think>",
-        )
-    opened, closed = text.count(THINK_OPEN), text.count(THINK_CLOSE)
-    if (opened, closed) != (1, 1):
-        raise ModelError(
-            f"a row with one reasoning has {opened} {THINK_OPEN} and {closed} {THINK_CLOSE} "
-            "(rule 'think tags')",
-            hint="either the template or the generation prompt opens the reasoning, not both",
-        )
-    ends = end_ids(generation_config)
-    row = tokenize(tokenizer, Example("template check", (_QUESTION, _REPLY)), ends)[0]
-    last = int(row.token_ids[-1])
-    pads = {tokenizer.pad_token_id, generation_config.pad_token_id}
-    if last in pads:
-        raise ModelError(
-            f"PAD is the end token {tokenizer.convert_ids_to_tokens(last)!r}: masked with the "
-            "padding, it is never learnt and the student never stops (rule 'padding')",
-            hint="give the tokenizer a pad_token of its own",
-        )
-
-
-def end_ids(generation_config: GenerationConfig) -> frozenset[int]:
-    """Tokens at which generation stops."""
-    ids = generation_config.eos_token_id
-    if ids is None:
-        return frozenset()
-    return frozenset([ids] if isinstance(ids, int) else ids)
-
-
-def with_turn_end(
-    tokenizer: PreTrainedTokenizerBase, generation_config: GenerationConfig
-) -> GenerationConfig:
-    """The generation config of a student: it also stops at the token that ends a turn.
-
-    Base models often stop at their end of text only, while the template ends turns with another
-    token: the student would go on and write the user's next turn.
-    """
-    tail_ids: list[int] = []
-    if tokenizer.chat_template is not None:  # a student of plain text has none
-        text = render_text(tokenizer, [_QUESTION, _REPLY])
-        tail = text[text.rfind(_ANSWER) + len(_ANSWER) :]
-        special = set(tokenizer.all_special_ids)
-        found = tokenizer(tail, add_special_tokens=False)["input_ids"]
-        tail_ids = [token for token in found if token in special]
-    ends = tail_ids[:1] + sorted(end_ids(generation_config))
-    if tokenizer.eos_token_id is not None:
-        ends.append(tokenizer.eos_token_id)
-    config = GenerationConfig.from_dict(generation_config.to_dict())
-    unique = list(dict.fromkeys(ends))
-    config.eos_token_id = unique[0] if len(unique) == 1 else unique or None
-    if config.pad_token_id is None:
-        config.pad_token_id = tokenizer.pad_token_id
-    config._from_model_config = False  # or transformers derives it anew from the model's config
-    return config
