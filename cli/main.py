@@ -27,6 +27,8 @@ from cli.report import report
 from cli.status import status
 from cli.students import students
 from cli.teachers import teachers
+from cli.trace_back import trace_back
+from cli.verify import verify
 from distill import __version__
 
 _SET_UP, _JOB, _LOOK = "Set up", "The job", "Look at it"
@@ -57,6 +59,8 @@ app.command("status", rich_help_panel=_LOOK)(status)
 app.command("report", rich_help_panel=_LOOK)(report)
 app.command("explain", rich_help_panel=_LOOK)(explain)
 app.command("cost", rich_help_panel=_LOOK)(cost)
+app.command("trace-back", rich_help_panel=_LOOK)(trace_back)
+app.command("verify", rich_help_panel=_LOOK)(verify)
 app.command("chat", rich_help_panel=_LOOK)(chat)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cli.console import note
 from cli.work import Job, Work
 from distill.blend import Variant, blend
+from distill.lineage import steps_of, write_lineage
 from distill.prompts import read_prompts
 from distill.recipe import Recipe
 from distill.records import to_record
@@ -47,7 +48,10 @@ def train_run(job: Job) -> Work:
         outputs.append(paths.examples(STUDENT))
     summary = train_variant(job, STUDENT, data)
     read = [{"stage": name, **to_record(one.report())} for name, one in data.items()]
-    return Work(begun, outputs, {**summary, "data": read})
+    summary = {**summary, "data": read}
+    steps = steps_of(job.run.manifest, job.recipe, {"train": summary})
+    write_lineage(paths.model(STUDENT), job.recipe.name, steps)
+    return Work(begun, outputs, summary)
 
 
 def base_folder(job: Job) -> Path:

@@ -115,6 +115,8 @@ def _reader(hint: Any) -> _Reader:  # noqa: ANN401 - any form of type
         return _choice_reader(arguments)
     if origin is tuple:
         return _tuple_reader(_reader(arguments[0]))  # only tuple[X, ...]
+    if origin is Mapping:
+        return _mapping_reader(_any if arguments[1] is Any else _reader(arguments[1]))
     if is_dataclass(hint):
         return _dataclass_reader(cast("type", hint))
     return _plain_reader(hint)
@@ -163,6 +165,27 @@ def _tuple_reader(read_item: _Reader) -> _Reader:
         return tuple(items)
 
     return read
+
+
+def _mapping_reader(read_item: _Reader) -> _Reader:
+    def read(value: object) -> object:
+        if not isinstance(value, dict):
+            raise _Mismatch(f" must be an object, not {_found(value)}")
+        items = {}
+        for key, item in value.items():
+            try:
+                items[key] = read_item(item)
+            except _Mismatch as mismatch:
+                mismatch.path.append(f".{key}")
+                raise
+        return items
+
+    return read
+
+
+def _any(value: object) -> object:
+    """Whatever JSON holds."""
+    return value
 
 
 def _choice_reader(choices: tuple[object, ...]) -> _Reader:

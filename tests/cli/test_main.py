@@ -24,6 +24,8 @@ COMMANDS = [
     "report",
     "explain",
     "cost",
+    "trace-back",
+    "verify",
     "chat",
 ]
 
@@ -35,7 +37,7 @@ def all_errors(root: type[DistillError] = DistillError) -> list[type[DistillErro
 def test_distill_alone_shows_each_command_in_the_order_of_use(run_distill: RunDistill) -> None:
     shown = run_distill()
     assert shown.returncode == 0
-    assert re.findall(r"^  (\w+)  ", shown.stdout, re.MULTILINE) == COMMANDS
+    assert re.findall(r"^  ([\w-]+)  ", shown.stdout, re.MULTILINE) == COMMANDS
 
 
 def test_each_command_has_one_line_that_fits_a_narrow_terminal() -> None:

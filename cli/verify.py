@@ -1,0 +1,45 @@
+"""``distill verify``: whether the files of a student are what its record says."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.console import columns, say, say_json
+from cli.options import AsJson
+
+
+def verify(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STUDENT", help="Folder of a student, or of a run.", show_default=False
+        ),
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Compute every hash of a student's folder again and name each file that differs.
+
+    A changed byte, a missing file and one too many are found; the exit code is 3 then.
+
+    Example: distill verify runs/quickstart/student
+    """
+    from distill.errors import DataError
+    from distill.integrity import check_folder
+    from distill.records import to_record
+
+    checked = check_folder(folder)
+    if as_json:
+        say_json({"folder": str(folder), **to_record(checked)})
+        if checked.findings:
+            raise typer.Exit(DataError.exit_code)
+        return
+    if not checked.findings:
+        say(f"{folder}: all {checked.files:,} files are as {checked.record} says")
+        return
+    say(columns([(one.problem, one.path) for one in checked.findings]))
+    raise DataError(
+        f"{folder}: {len(checked.findings):,} files are not as {checked.record} says",
+        hint="Copy the folder again from where it came from, or have it made again.",
+    )

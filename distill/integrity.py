@@ -1,0 +1,93 @@
+"""Whether the files of a model folder or a run folder are what their record says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from distill.errors import DataError
+from distill.lineage import LINEAGE_FILE, listed_files, read_lineage
+from distill.storage import hash_file, storage_errors
+from distill.stored_run import read_run
+
+Problem = Literal["changed", "missing", "not listed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A file that is not what the record says.
+
+    Attributes:
+        path: Named from the folder.
+        problem: What is wrong with it.
+    """
+
+    path: str
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What came of checking a folder.
+
+    Attributes:
+        record: The file that says what should be there.
+        files: How many it lists.
+        findings: What is wrong, by name of the file; nothing if all is well.
+    """
+
+    record: str
+    files: int
+    findings: tuple[Finding, ...]
+
+
+def check_folder(folder: Path) -> Checked:
+    """Compute every hash of a model folder, or of what a run has made, again.
+
+    Raises:
+        DataError: If the folder has neither a lineage nor a manifest.
+        RunDirError: If it is a run folder whose manifest is broken.
+        StorageError: If a file cannot be read.
+    """
+    if (folder / LINEAGE_FILE).is_file():
+        return _check_model(folder)
+    if (folder / "manifest.json").is_file():
+        return _check_run(folder)
+    problem = "there is no such folder" if not folder.is_dir() else "nothing says what is in it"
+    raise DataError(
+        f"{folder}: {problem}",
+        hint=f"Name a student's folder, which holds {LINEAGE_FILE}, or a run folder.",
+    )
+
+
+def _check_model(folder: Path) -> Checked:
+    try:
+        listed = read_lineage(folder).files
+    except DataError:
+        return Checked(LINEAGE_FILE, 0, (Finding(LINEAGE_FILE, "changed"),))
+    found = set(listed_files(folder))
+    findings = _compare(folder, listed)
+    findings += [Finding(path, "not listed") for path in found - listed.keys()]
+    return Checked(LINEAGE_FILE, len(listed), tuple(sorted(findings, key=lambda one: one.path)))
+
+
+def _check_run(folder: Path) -> Checked:
+    manifest = read_run(folder).manifest
+    listed = {
+        path: value for record in manifest.stages.values() for path, value in record.outputs.items()
+    }
+    findings = sorted(_compare(folder, listed), key=lambda one: one.path)
+    return Checked("manifest.json", len(listed), tuple(findings))
+
+
+def _compare(folder: Path, listed: Mapping[str, str]) -> list[Finding]:
+    findings = []
+    for path, expected in listed.items():
+        file = folder / path
+        if not file.is_file():
+            findings.append(Finding(path, "missing"))
+            continue
+        with storage_errors(file):
+            if hash_file(file) != expected:
+                findings.append(Finding(path, "changed"))
+    return findings
