@@ -6,6 +6,7 @@ template. This module loads no torch: it looks, it reads no weights.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from distill.errors import ModelError
@@ -46,8 +47,16 @@ def check_folder(folder: Path) -> None:
 
 def folder_fingerprint(folder: Path) -> str:
     """Hash of everything in a model folder that an answer depends on."""
+    return _fingerprint(folder, [*_HASHED, _HASHED_TEMPLATE, *_weight_files(folder)])
+
+
+def weights_fingerprint(folder: Path) -> str:
+    """Hash of the weights alone, whatever template or tokenizer lies beside them."""
+    return _fingerprint(folder, _weight_files(folder))
+
+
+def _fingerprint(folder: Path, names: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    names = [*_HASHED, _HASHED_TEMPLATE, *_weight_files(folder)]
     for name in sorted(names):
         path = folder / name
         if path.is_file():

@@ -1,10 +1,14 @@
 """The small dense models: from kept traces to token ids to a model that one can talk to."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from distill.types import Completer
+
+# When peft imports it, bitsandbytes says on stderr that it lacks a faster kernel. It works without.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def build(folder: Path, *, batch_size: int, name: str | None = None) -> "Completer":

@@ -15,7 +15,8 @@ from transformers import PreTrainedModel
 
 from distill.errors import ModelError
 from distill.train_sections import LoraSection
-from engine.folder import LoadedModel, folder_fingerprint, load_folder, quiet_transformers
+from engine.folder import LoadedModel, load_folder, quiet_transformers
+from engine.model_files import weights_fingerprint
 
 _BASE = "base.json"
 _CONFIG = "adapter_config.json"
@@ -47,7 +48,7 @@ def save_adapter(model: PeftModel, folder: Path, base: Path) -> None:
     with quiet_transformers():
         model.save_pretrained(str(folder))
     (folder / "README.md").unlink(missing_ok=True)  # peft's, empty
-    record = {"name": base.name, "fingerprint": folder_fingerprint(base)}
+    record = {"name": base.name, "fingerprint": weights_fingerprint(base)}
     (folder / _BASE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
@@ -82,7 +83,7 @@ def check_base(folder: Path, base: Path) -> None:
             hint=f"an adapter is {_CONFIG} with adapter_model.safetensors",
         )
     record = _base_record(folder / _BASE)
-    found = folder_fingerprint(base)
+    found = weights_fingerprint(base)
     if record is not None and record.get("fingerprint") != found:
         raise ModelError(
             f"{folder}: this adapter was trained on another base: {record.get('name')}, "
