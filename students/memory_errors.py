@@ -26,8 +26,9 @@ def explained_memory_errors(section: TrainSection, base: Path) -> Iterator[None]
             raise
         where = "the GPU" if torch.cuda.is_available() else "this machine"
         steps = "; ".join(what_to_lower(section))
+        detail = next(iter(str(error).splitlines()), "no detail is given")
         raise StageError(
-            f"training ran out of memory on {where}: {str(error).splitlines()[0] or 'no detail'}",
+            f"training ran out of memory on {where}: {detail}",
             hint=f"{steps}. What fits: distill fit {base} --method {section.method} "
             f"--length {section.seq_len}. The last checkpoint is kept.",
         ) from error

@@ -7,6 +7,7 @@ and flash-attn or Liger are installed, they are used; without them the results a
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -61,6 +62,7 @@ def load_trainable(base: Path, section: TrainSection, seed: int) -> Trainable:
         dtype = torch.bfloat16  # a frozen base needs no finer steps
     quantization = _four_bits(autocast) if section.method == "qlora" else None
     loaded = load_student(base, dtype=dtype, quantization=quantization)
+    _keep_packing(loaded.model)
     loaded = replace(loaded, model=_with_packed_attention(loaded))
     activations = _activations(section, loaded.model.num_parameters())
     if activations != "kept":
@@ -121,6 +123,18 @@ def _four_bits(autocast: bool) -> BitsAndBytesConfig:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16 if autocast else torch.float32,
     )
+
+
+def _keep_packing(model: PreTrainedModel) -> None:
+    """Four bits stay as they are in evaluation too.
+
+    On some CPUs bitsandbytes packs them anew, with coarser scales, once a layer is not training:
+    measuring what is held out would change what is trained.
+    """
+    layer: Any
+    for layer in model.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
 
 
 def _with_packed_attention(loaded: LoadedModel) -> PreTrainedModel:

@@ -1,6 +1,7 @@
 """A tiny random student with a real tokenizer, as a folder that any part can load."""
 
 import copy
+import gc
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,12 @@ TEMPLATE = (
 def _one_thread() -> None:
     """Tiny matrices are slower with several threads, by far where cores are busy."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _frozen_imports() -> None:
+    """The Trainer collects garbage at each start; what was imported is none, and is a lot."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
