@@ -107,11 +107,13 @@ def test_killed_training_goes_on_and_ends_with_the_same_bits(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for method, outcome in json.loads(done.stdout).items():
-        assert outcome["signals"] == [0, 9, 9, 9, 9, 0], method
-        assert outcome["resumed"] >= 6, method
+    outcomes = json.loads(done.stdout)
+    assert outcomes.keys() == {"full", "lora, one row a step", "qlora", "stages"}
+    for setting, outcome in outcomes.items():
+        assert outcome["signals"] == [0, 9, 9, 9, 0], setting
+        assert outcome["resumed"] >= 3, setting
         uninterrupted, killed = outcome["weights"]
-        assert uninterrupted == killed != "none", method
+        assert uninterrupted == killed != "none", setting
 
 
 def test_training_that_is_already_done_writes_the_student_again(
@@ -183,7 +185,7 @@ def test_long_examples_are_dropped_and_counted_or_refused_never_cut(
     assert run(with_long, tiny_qwen2, tmp_path).too_long == 1
     with pytest.raises(DataError, match=r"1 of 25 examples .* 256 tokens; 'long' has 30\d"):
         run(with_long, tiny_qwen2, tmp_path, too_long="error")
-    with pytest.raises(DataError, match="all 1 have more than 256 tokens"):
+    with pytest.raises(DataError, match="all 1 have more than 256 tokens, the shortest 30"):
         run(with_long[-1:], tiny_qwen2, tmp_path)
     with pytest.raises(DataError, match="there are none"):
         run([], tiny_qwen2, tmp_path)
@@ -200,9 +202,23 @@ def test_loss_that_is_not_a_number_stops_with_the_step_named(
     tensors = load_file(base / "model.safetensors")
     tensors["model.norm.weight"].fill_(float("nan"))
     save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(StageError, match=r"training step 1 of \d+: the loss is nan"):
+    expected = r"training step 1 of \d+: the loss is nan; trained on: p\d+(, p\d+)+\n"
+    with pytest.raises(StageError, match=expected):
         run(examples, base, tmp_path, method=method)
     assert not (tmp_path / "student").exists()
+
+
+def test_bad_example_stops_the_run_by_name_and_the_last_good_checkpoint_is_kept(
+    examples: list[Example], tiny_qwen2: Path, tmp_path: Path
+) -> None:
+    poison = Example("poison", examples[0].messages, weight=float("nan"))
+    changes = {"order": "as_given", "checkpoint_every_steps": 1, "batch_tokens": 256}
+    with pytest.raises(StageError, match=r"the loss is nan; trained on: .*poison") as raised:
+        run([*examples, poison], tiny_qwen2, tmp_path, **changes)
+    assert "learning_rate (now 0.01)" in raised.value.hint
+    (kept,) = (tmp_path / "checkpoints").iterdir()
+    saved = load_file(kept / "trained.safetensors")
+    assert all(tensor.isfinite().all() for tensor in saved.values())
 
 
 def test_progress_tells_steps_loss_and_speed_and_nothing_is_printed(
@@ -217,3 +233,33 @@ def test_progress_tells_steps_loss_and_speed_and_nothing_is_printed(
     assert {progress.total for progress in seen} == {report.steps}
     assert seen[0].figures.keys() == {"loss", "tokens/s", "memory"}
     assert capfd.readouterr() == ("", "")
+
+
+def test_checkpoints_and_student_hold_no_pickles(
+    examples: list[Example], tiny_qwen2: Path, tmp_path: Path
+) -> None:
+    run(examples[:4], tiny_qwen2, tmp_path, method="lora")
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".jinja", ".safetensors"}
+
+
+def test_history_has_a_line_per_step(
+    examples: list[Example], tiny_qwen2: Path, tmp_path: Path
+) -> None:
+    section = TrainSection.model_validate(QUICK)
+    report = train(
+        examples,
+        tiny_qwen2,
+        section,
+        tmp_path / "student",
+        tmp_path / "checkpoints",
+        seed=0,
+        on_progress=lambda _: None,
+        history_path=tmp_path / "training.jsonl",
+    )
+    lines = [json.loads(line) for line in (tmp_path / "training.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, report.steps + 1))
+    assert tuple(line["loss"] for line in lines) == report.losses
+    assert sum(line["tokens"] for line in lines) == report.tokens
+    assert lines[0]["learning_rate"] == pytest.approx(1e-2)
+    assert all(line["gradient_norm"] > 0 for line in lines)
