@@ -21,6 +21,7 @@ from cli.options import (
     OffPeakOnly,
     Overrides,
     Pilot,
+    Preview,
     RecipeFile,
     RestartFrom,
     Reuse,
@@ -88,6 +89,7 @@ _MORE: dict[JobName, dict[str, tuple[object, object]]] = {
         "data": (DataSet, None),
         "split": (DataSplit, None),
         "mapping": (DataMap, None),
+        "preview": (Preview, None),
     },
     "eval": _SAMPLING,
 }
@@ -147,7 +149,11 @@ def job_command(name: JobName) -> Callable[..., None]:
             pilot=given.get("pilot"),
             reuse=given.get("reuse"),
         )
-        if given["dry_run"]:
+        if given.get("preview"):
+            from cli.preview import show_preview
+
+            show_preview(*recipe_and_folder(order), given["preview"], as_json=given["as_json"])
+        elif given["dry_run"]:
             _show_plan(order, as_json=given["as_json"])
         else:
             _carry_out(order, as_json=given["as_json"])

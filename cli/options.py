@@ -100,3 +100,13 @@ Pilot = Annotated[
         show_default=False,
     ),
 ]
+Preview = Annotated[
+    int | None,
+    typer.Option(
+        "--preview",
+        metavar="N",
+        min=1,
+        help="Show the first N rows as training would see them, what is trained marked; then end.",
+        show_default=False,
+    ),
+]
