@@ -88,3 +88,9 @@ class BudgetError(DistillError):
     """A limit on money, tokens or time that was reached; the stage goes on when it is raised."""
 
     exit_code = 10
+
+
+class LicenceError(DistillError):
+    """The terms of a base, a teacher or data that stand in the way of what the user wants."""
+
+    exit_code = 12

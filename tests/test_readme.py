@@ -53,7 +53,7 @@ def test_shown_output_is_what_is_printed(
 
 
 def test_every_command_stands_in_the_readmes_table() -> None:
-    table = re.findall(r"^\| `distill (\w+)", PAGES[0].read_text(), re.MULTILINE)
+    table = re.findall(r"^\| `distill ([\w-]+)", PAGES[0].read_text(), re.MULTILINE)
     assert table == [info.name for info in app.registered_commands]
 
 
