@@ -10,6 +10,7 @@ from typing import get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from distill.mistakes import sections_of
 from distill.recipe import Recipe, Section
 
 _HEAD = """\
@@ -55,8 +56,8 @@ def _key_lines(key: str, value: object, field: FieldInfo, *, is_given: bool) -> 
 
 
 def _other_kinds(field: FieldInfo, chosen: type[Section]) -> list[type[Section]]:
-    members = get_args(field.annotation)
-    return [member for member in members if member is not chosen]
+    others = (one for one in sections_of(field.annotation) if one is not chosen)
+    return [one for one in others if issubclass(one, Section)]
 
 
 def _choices(field: FieldInfo) -> tuple[str, ...]:

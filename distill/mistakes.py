@@ -119,19 +119,19 @@ def _find_place(loc: Sequence[str | int]) -> _Place:
         key = f"{key}.{part}" if key else part
         field = next((one.model_fields[part] for one in sections if part in one.model_fields), None)
         sections = (
-            _sections(field.annotation) if field and _sections(field.annotation) else sections
+            sections_of(field.annotation) if field and sections_of(field.annotation) else sections
         )
     return _Place(key, sections, field)
 
 
-def _sections(annotation: object) -> tuple[type[BaseModel], ...]:
+def sections_of(annotation: object) -> tuple[type[BaseModel], ...]:
     """The models that an annotation allows, none if it is about plain values."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return (annotation,)
     if get_origin(annotation) is Annotated:
-        return _sections(get_args(annotation)[0])
+        return sections_of(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
-        return tuple(model for part in get_args(annotation) for model in _sections(part))
+        return tuple(model for part in get_args(annotation) for model in sections_of(part))
     return ()
 
 
@@ -148,7 +148,7 @@ def _all_fields() -> dict[str, list[FieldInfo]]:
     def visit(section: type[BaseModel], prefix: str) -> None:
         for name, field in section.model_fields.items():
             found.setdefault(f"{prefix}{name}", []).append(field)
-            for inner in _sections(field.annotation):
+            for inner in sections_of(field.annotation):
                 visit(inner, f"{prefix}{name}.")
 
     visit(Recipe, "")
@@ -183,7 +183,7 @@ def _words(annotation: object) -> list[str]:
 
 
 def _kinds(field: FieldInfo | None) -> list[str]:
-    return [_tag(section) for section in _sections(field.annotation)] if field else []
+    return [_tag(section) for section in sections_of(field.annotation)] if field else []
 
 
 def _item_field(field: FieldInfo | None) -> FieldInfo | None:
@@ -198,7 +198,7 @@ def _allowed(field: FieldInfo) -> str:
     options = [part for part in get_args(annotation) if part is not type(None)]
     if get_origin(annotation) in (Union, types.UnionType) and len(options) == 1:
         annotation = options[0]
-    if sections := _sections(annotation):
+    if sections := sections_of(annotation):
         kinds = [_tag(section) for section in sections if _tag(section)]
         return f"a table with kind = one of {_quoted(kinds)}" if kinds else "a table"
     if words := _words(annotation):

@@ -316,7 +316,7 @@ def test_a_folder_of_another_format_is_refused(finished: Path) -> None:
         ("manifest.json", "{", "manifest.json: not valid JSON"),
         ("manifest.json", "[]", "manifest.json: holds no JSON object"),
         ("manifest.json", '{"format": 1}', "manifest.json: seed: Field required"),
-        ("recipe.json", '{"name": "x"}', "recipe.json:\n  teacher: missing"),
+        ("recipe.json", '{"name": "x"}', "recipe.json:\n  teacher.kind: missing"),
     ],
 )
 def test_broken_records_are_refused(finished: Path, name: str, content: str, problem: str) -> None:
