@@ -43,7 +43,11 @@ def init(
         ),
     ] = None,
     student: Annotated[
-        str, typer.Option(metavar="STUDENT", help="'embedded', or the folder of a base model.")
+        str,
+        typer.Option(
+            metavar="STUDENT",
+            help="'embedded', a name that `distill students` lists, or a base model's folder.",
+        ),
     ] = _EMBEDDED,
     prompts: Annotated[
         str, typer.Option(metavar="PROMPTS", help="'embedded', or a JSONL, CSV or Parquet file.")
@@ -56,7 +60,7 @@ def init(
 
     Every key stands in it with its meaning and its default. A file that exists is never changed.
 
-    Example: distill init my.toml --student models/Qwen2.5-1.5B --prompts train.jsonl
+    Example: distill init my.toml --student Qwen2.5-1.5B --prompts train.jsonl
     """
     from cli.recipe_text import recipe_text
 
@@ -70,12 +74,13 @@ def init(
         "prompts": _prompts(prompts, folder, known["prompts"]),
         "generate": known["generate"] if teacher == _EMBEDDED else {},
         "filter": known["filter"] if teacher == _EMBEDDED else {},
-        "student": _choice(student, "local", folder),
+        "student": _student(student, folder),
         "train": known["train"] if student == _EMBEDDED else {},
         "eval": {**evaluation, "prompts": _prompts(eval_prompts, folder, known["eval"]["prompts"])},
     }
     _write_new(path, recipe_text(_checked(table, path)))
     say(f"wrote {path}")
+    _note_published(table["student"])
     note(f"next: look through it, then   distill run {shlex.quote(str(path))}")
 
 
@@ -100,6 +105,23 @@ def _choice(given: str, kind_of_path: str, folder: Path) -> dict[str, Any]:
     if given == _EMBEDDED:
         return {"kind": _EMBEDDED}
     return {"kind": kind_of_path, "path": os.path.relpath(Path(given).expanduser(), folder)}
+
+
+def _student(given: str, folder: Path) -> dict[str, Any]:
+    """A student by name, if the catalogue knows it and no folder is called so."""
+    from students.catalog import known_student
+
+    known = None if Path(given).expanduser().exists() else known_student(given)
+    return {"kind": "hub", "model": known.name} if known else _choice(given, "local", folder)
+
+
+def _note_published(student: dict[str, Any]) -> None:
+    """Say that others have trained this student, and at which settings."""
+    from students.catalog import known_student
+
+    known = known_student(student["model"]) if student["kind"] == "hub" else None
+    if known is not None and known.settings:
+        note(f"published settings for this size: distill students {known.short_name}")
 
 
 def _endpoint(name: str, model: str | None, base_url: str | None) -> dict[str, Any]:

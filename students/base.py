@@ -38,6 +38,23 @@ def base_folder(student: Student, view: Path) -> Path:
             return _hub_base(student, view)
 
 
+def named_folder(name: str) -> Path:
+    """A model by what a user calls it: a folder, the folder of a run, or a name on the Hub.
+
+    Raises:
+        ModelError: If there is no such folder, and the Hub's model cannot be had.
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        return path / "student" if (path / "manifest.json").is_file() else path
+    if known_student(name) is None and (name.count("/") != 1 or path.parent.is_dir()):
+        raise ModelError(
+            f"{name}: no such folder, and no model of the catalogue",
+            hint="give a folder, OWNER/NAME of the Hub, or a name that `distill students` lists",
+        )
+    return hub_folder(_full_name(name))
+
+
 def base_tokenizer(student: Student) -> Path:
     """The ``tokenizer.json`` of a base, fetched without its weights if it has to be.
 

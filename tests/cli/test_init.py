@@ -6,7 +6,7 @@ import pytest
 
 from cli.recipe_text import recipe_text
 from distill.overrides import load_recipe
-from distill.recipe import ApiTeacher, Recipe
+from distill.recipe import ApiTeacher, HubStudent, Recipe
 from tests.conftest import RunDistill
 
 SMALLEST = {
@@ -118,3 +118,13 @@ def test_an_endpoint_without_what_it_needs_is_refused(
     assert shown.returncode == 2
     assert words in shown.stderr
     assert not (tmp_path / "a.toml").exists()
+
+
+def test_a_student_of_the_catalogue_stands_by_name_and_its_published_settings_are_told(
+    run_distill: RunDistill, tmp_path: Path
+) -> None:
+    (tmp_path / "train.jsonl").write_text("")
+    shown = run_distill("init", "r.toml", "--student", "qwen2.5-7b", "--prompts", "train.jsonl")
+    assert shown.returncode == 0, shown.stderr
+    assert load_recipe(tmp_path / "r.toml").student == HubStudent(model="Qwen/Qwen2.5-7B")
+    assert "published settings for this size: distill students Qwen2.5-7B" in shown.stderr

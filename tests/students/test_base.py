@@ -10,7 +10,14 @@ from distill.errors import ModelError, RecipeError
 from distill.overrides import load_recipe
 from distill.recipe import EmbeddedStudent, HubStudent, LocalStudent
 from engine.folder import folder_fingerprint, load_tokenizer
-from students.base import EMBEDDED, base_folder, base_tokenizer, own_template, template_text
+from students.base import (
+    EMBEDDED,
+    base_folder,
+    base_tokenizer,
+    named_folder,
+    own_template,
+    template_text,
+)
 from students.load import load_student
 
 RECIPE = """
@@ -113,6 +120,21 @@ def test_model_of_the_hub_with_a_template_is_taken_as_it_is(
     snapshot = cached(cache, "Qwen/Qwen2.5-0.5B", tiny_qwen2)
     student = HubStudent(model="Qwen/Qwen2.5-0.5B")
     assert base_folder(student, tmp_path / "view") == snapshot
+
+
+def test_model_is_found_by_whatever_a_user_calls_it(
+    cache: Path, tiny_qwen2: Path, tmp_path: Path
+) -> None:
+    snapshot = cached(cache, "Qwen/Qwen2.5-0.5B", tiny_qwen2)
+    assert named_folder(str(tiny_qwen2)) == tiny_qwen2
+    assert named_folder("qwen2.5-0.5b") == named_folder("Qwen/Qwen2.5-0.5B") == snapshot
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "manifest.json").write_text("{}")
+    assert named_folder(str(tmp_path / "run")) == tmp_path / "run" / "student"
+    with pytest.raises(ModelError, match="no such folder, and no model of the catalogue"):
+        named_folder(str(tmp_path / "nothing"))
+    with pytest.raises(ModelError, match="some/where: not in the cache of this machine"):
+        named_folder("some/where")
 
 
 def test_a_cache_that_lacks_weights_is_told_with_what_is_expected(
