@@ -117,6 +117,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 torch.mm(grad_C_V, head_V_D, out=hidden_grad_S_D[part])
             if head_grad_V_D is not None:
                 head_grad_V_D.addmm_(grad_C_V.t(), hidden_C_D)
+            del logits_C_V, grad_C_V  # or they would still be there beside the next chunk's
         ctx.gradients = (hidden_grad_S_D, head_grad_V_D)
         return loss
 
