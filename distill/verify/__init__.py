@@ -1,8 +1,8 @@
 """Rules that judge one completion; ``build_verifier`` makes one by its kind.
 
-``answer`` for maths, ``code`` for programs, ``choice``, ``exact``, ``schema``, ``agreement`` where
-there is no gold answer, ``judge`` for what a model found, ``custom`` for a user's own function;
-``form`` holds checks of shape that need no gold answer.
+``answer`` for maths, ``code`` for programs, ``choice``, ``exact``, ``schema``, ``instructions``
+that a program can check, ``agreement`` where there is no gold answer, ``judge`` for what a model
+found, ``custom`` for a user's own function; ``form`` checks shape and needs no gold answer.
 """
 
 import difflib
@@ -19,6 +19,7 @@ KINDS = {
     "schema": "distill.verify.schema:SchemaVerifier",
     "agreement": "distill.verify.agreement:AgreementVerifier",
     "code": "distill.verify.code:CodeVerifier",
+    "instructions": "distill.verify.instructions:InstructionsVerifier",
     "judge": "distill.verify.judge:JudgeVerifier",
     "custom": "distill.verify.custom:CustomVerifier",
 }
@@ -34,10 +35,10 @@ def build_verifier(kind: str, **options: object) -> Verifier:
     Example:
         >>> build_verifier("answer").name
         'answer/2'
-        >>> build_verifier("anwser")
+        >>> build_verifier("anwser")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         distill.errors.RecipeError: unknown verifier 'anwser'; did you mean 'answer'?
-          Kinds: answer, choice, exact, schema, agreement, code, judge, custom, 'module:function'.
+          Kinds: answer, choice, exact, schema, agreement, code, instructions, judge, custom,...
     """
     if ":" in kind:
         kind, options = "custom", {"function": kind, **options}
