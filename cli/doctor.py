@@ -45,7 +45,7 @@ class Finding:
 
 
 def doctor(*, as_json: AsJson = False) -> None:
-    """Look at this machine: versions, GPU, memory, disk, shadowed packages.
+    """Look at this machine: versions, GPU, memory, disk, packages.
 
     Nothing is changed and nothing is sent anywhere. Exits with 8 if something is in the way.
 

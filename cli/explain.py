@@ -18,7 +18,7 @@ def explain(
         Path,
         typer.Argument(
             metavar="RUN",
-            help="Folder of a run, or the one that filter --to wrote.",
+            help="Folder of a run or an evaluation, or the one that filter --to wrote.",
             show_default=False,
         ),
     ],
@@ -27,18 +27,37 @@ def explain(
         typer.Argument(metavar="TRACE_ID", help="Such as train-0/17#2.", show_default=False),
     ],
     *,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="A completion of an evaluated model, such as student, not one of the teacher's"
+            " traces.",
+            show_default=False,
+        ),
+    ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Print the whole trace, however long.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what was found about one trace, and why it was kept or dropped.
+    """Tell what was found about one trace, and why.
+
+    A trace of the teacher: what each rule of the filter measured. With --model, or in the folder of
+    an evaluation: what a model answered, and its verdict.
 
     Example: distill explain runs/quickstart train-0/17#1
     """
+    from distill.evaluation import is_evaluation
     from distill.filter_explain import explain as find_story
     from distill.layout import RunLayout
 
+    if model is not None or is_evaluation(run):
+        from cli.explain_eval import explain_completion
+
+        explain_completion(run, model, trace_id, full=full, as_json=as_json)
+        return
     story = find_story(RunLayout(run), trace_id)
     if as_json:
         say_json(_as_json(story))

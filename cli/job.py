@@ -145,7 +145,7 @@ def job_command(name: JobName) -> Callable[..., None]:
             run_dir=given["run_dir"],
             controls=given["controls"],
             restart_from=given["restart_from"],
-            limits=_limits(given),
+            limits=limits_of(given),
             pilot=given.get("pilot"),
             reuse=given.get("reuse"),
         )
@@ -171,7 +171,8 @@ def job_command(name: JobName) -> Callable[..., None]:
     return command
 
 
-def _limits(given: dict[str, Any]) -> "Limits | None":
+def limits_of(given: dict[str, Any]) -> "Limits | None":
+    """What may be spent, by the options about it; ``None`` without any."""
     names = ("budget_usd", "budget_tokens", "deadline", "off_peak_only")
     if not any(given.get(name) for name in names) and given.get("budget_usd") is None:
         return None

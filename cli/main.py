@@ -6,16 +6,21 @@ No command module imports anything heavy at its top, so that ``--help`` answers 
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
+from cli.benchmarks import benchmarks
 from cli.chat import chat
 from cli.console import columns, paint, say
 from cli.cost import cost
 from cli.doctor import doctor
+from cli.eval import eval_
+from cli.eval_compare import eval_compare
+from cli.eval_rejudge import eval_rejudge
 from cli.explain import explain
 from cli.failures import EXIT_CODES, INTERRUPTED, report_failure, report_stop
 from cli.filter import filter_
@@ -53,8 +58,12 @@ app.command("teachers", rich_help_panel=_SET_UP)(teachers)
 app.command("students", rich_help_panel=_SET_UP)(students)
 app.command("plan", rich_help_panel=_SET_UP)(plan)
 app.command("filters", rich_help_panel=_SET_UP)(filters)
+app.command("benchmarks", rich_help_panel=_SET_UP)(benchmarks)
+_OWN: dict[str, Callable[..., None]] = {"filter": filter_, "eval": eval_}
 for _name in JOBS:
-    app.command(_name, rich_help_panel=_JOB)(filter_ if _name == "filter" else job_command(_name))
+    app.command(_name, rich_help_panel=_JOB)(_OWN.get(_name) or job_command(_name))
+app.command("eval compare", rich_help_panel=_LOOK)(eval_compare)
+app.command("eval rejudge", rich_help_panel=_LOOK)(eval_rejudge)
 app.command("status", rich_help_panel=_LOOK)(status)
 app.command("report", rich_help_panel=_LOOK)(report)
 app.command("explain", rich_help_panel=_LOOK)(explain)
@@ -147,8 +156,24 @@ def main() -> int:
 def _invoke() -> int:
     """Parse and run; a KeyboardInterrupt comes back as 130, which is Typer's doing."""
     command = typer.main.get_command(app)
-    result = command.main(args=sys.argv[1:], prog_name="distill", standalone_mode=False)
+    arguments = with_joined_name(sys.argv[1:])
+    result = command.main(args=arguments, prog_name="distill", standalone_mode=False)
     return result if isinstance(result, int) else 0
+
+
+def with_joined_name(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the name of a command that has two words as one.
+
+    Example:
+        >>> with_joined_name(["--debug", "eval", "compare", "runs/a"])
+        ['--debug', 'eval compare', 'runs/a']
+    """
+    names = {info.name for info in app.registered_commands}
+    begin = next((at for at, one in enumerate(arguments) if not one.startswith("-")), 0)
+    joined = " ".join(arguments[begin : begin + 2])
+    if joined not in names or " " not in joined:
+        return list(arguments)
+    return [*arguments[:begin], joined, *arguments[begin + 2 :]]
 
 
 def _end(signal_number: int, frame: FrameType | None) -> NoReturn:

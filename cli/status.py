@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def status(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Folder of a run.", show_default=False)
+        Path,
+        typer.Argument(metavar="RUN", help="Folder of a run or an evaluation.", show_default=False),
     ],
     *,
     as_json: AsJson = False,
@@ -28,8 +29,14 @@ def status(
 
     Example: distill status runs/quickstart
     """
+    from distill.evaluation import is_evaluation
     from distill.stored_run import read_run
 
+    if is_evaluation(run):
+        from cli.status_eval import show_evaluation
+
+        show_evaluation(run, as_json=as_json)
+        return
     stored = read_run(run)
     if as_json:
         say_json(_as_json(stored))
@@ -78,17 +85,17 @@ def _progress(stored: "StoredRun", stage: Stage) -> Iterator[str]:
     if stage == "generate" and paths.traces.is_file():
         wanted = len(read_prompts(paths.train_prompts)) * recipe.generate.samples
         most = "at most " if recipe.generate.until_correct else ""
-        yield f"{_count_traces(paths.traces):,} of {most}{wanted:,} traces"
+        yield f"{count_traces(paths.traces):,} of {most}{wanted:,} traces"
     if stage in ("train", "eval"):
         for folder in sorted((paths.root / "checkpoints").glob("*/checkpoint-*")):
             yield f"training of {folder.parent.name} is at step {folder.name.partition('-')[2]}"
     if stage == "eval" and recipe.eval is not None and paths.eval_prompts.is_file():
         wanted = len(read_prompts(paths.eval_prompts)) * recipe.eval.samples
         for journal in sorted((paths.root / "eval").glob("*.jsonl")):
-            yield f"{journal.stem} {_count_traces(journal):,} of {wanted:,} completions"
+            yield f"{journal.stem} {count_traces(journal):,} of {wanted:,} completions"
 
 
-def _count_traces(journal: Path) -> int:
+def count_traces(journal: Path) -> int:
     """Records of a journal of traces; its first line is a header."""
     with journal.open("rb") as file:
         return max(sum(1 for _ in file) - 1, 0)

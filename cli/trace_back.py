@@ -24,7 +24,7 @@ def trace_back(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Walk from a student's weights back to the prompts and teachers that made them.
+    """Walk from a student's weights back to what made them.
 
     Works on a published folder too: the record travels with the weights. Whether the files are
     still those of the record is what `distill verify` finds.

@@ -19,7 +19,7 @@ def verify(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Compute every hash of a student's folder again and name each file that differs.
+    """Check every hash of a student's folder, and name what differs.
 
     A changed byte, a missing file and one too many are found; the exit code is 3 then.
 

@@ -1,7 +1,7 @@
 """A benchmark with its prompts, by its name or from a file of yours, and what it was read from."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from distill.benchmarks.locate import Found, fetch_files
@@ -39,6 +39,14 @@ class LoadedBenchmark:
     samples: int = 4
     needs_box: bool = True
     published: int | None = None
+
+    def first(self, count: int | None) -> "LoadedBenchmark":
+        """The same with its first problems only; ``None`` takes all."""
+        if count is None or count >= len(self.prompts):
+            return self
+        prompts = self.prompts[:count]
+        facts = replace(self.facts, prompts=count, prompts_hash=hash_prompts(prompts))
+        return replace(self, facts=facts, prompts=prompts)
 
 
 def is_file_name(text: str) -> bool:

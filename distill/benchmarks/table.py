@@ -176,12 +176,12 @@ def find_benchmark(name: str) -> Benchmark:
         if _plain(benchmark.name) == _plain(name):
             return benchmark
     names = [benchmark.name for benchmark in BENCHMARKS]
-    close = difflib.get_close_matches(name.lower(), names, n=1)
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.45)
     meant = f"; did you mean '{close[0]}'?" if close else ""
     raise DataError(
         f"there is no benchmark '{name}'{meant}",
-        hint=f"Known: {', '.join(names)}; or a file of yours that ends in .jsonl, .csv or"
-        " .parquet.",
+        hint=f"Known: {', '.join(names)}; or a file of yours that ends in .jsonl, .json,"
+        " .csv or .parquet.",
     )
 
 

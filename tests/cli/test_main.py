@@ -15,11 +15,14 @@ COMMANDS = [
     "students",
     "plan",
     "filters",
+    "benchmarks",
     "run",
     "generate",
     "filter",
     "train",
     "eval",
+    "eval compare",
+    "eval rejudge",
     "status",
     "report",
     "explain",
@@ -37,7 +40,7 @@ def all_errors(root: type[DistillError] = DistillError) -> list[type[DistillErro
 def test_distill_alone_shows_each_command_in_the_order_of_use(run_distill: RunDistill) -> None:
     shown = run_distill()
     assert shown.returncode == 0
-    assert re.findall(r"^  ([\w-]+)  ", shown.stdout, re.MULTILINE) == COMMANDS
+    assert re.findall(r"^  ([\w-]+(?: [\w-]+)?)  ", shown.stdout, re.MULTILINE) == COMMANDS
 
 
 def test_each_command_has_one_line_that_fits_a_narrow_terminal() -> None:
@@ -50,7 +53,7 @@ def test_each_command_has_one_line_that_fits_a_narrow_terminal() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command_has_an_example(run_distill: RunDistill, command: str) -> None:
-    shown = run_distill(command, "--help")
+    shown = run_distill(*command.split(), "--help")
     assert shown.returncode == 0
     assert f"Example: distill {command}" in shown.stdout
 

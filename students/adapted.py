@@ -1,0 +1,89 @@
+"""An adapter as a student: its base, with the adapter merged into the weights in memory."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distill.errors import ModelError
+
+if TYPE_CHECKING:
+    from distill.types import Completer
+
+CONFIG = "adapter_config.json"
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter and no whole model."""
+    return (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
+
+
+def base_of(folder: Path, base: Path | None = None) -> Path:
+    """The base that an adapter sits on: the one that is named, else the one that it names.
+
+    Raises:
+        ModelError: If neither is a folder here.
+    """
+    if base is not None:
+        if not base.is_dir():
+            raise ModelError(f"{base}: no such folder; it should hold the base of {folder}")
+        return base
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        named = str(config.get("base_model_name_or_path") or "")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(f"{folder / CONFIG}: cannot be read: {error}") from None
+    for place in (Path(named), folder / named):
+        if named and place.is_dir():
+            return place
+    told = f"it names '{named}', which is no folder here" if named else "it does not name it"
+    raise ModelError(
+        f"{folder}: this is an adapter, and its base is not known: {told}",
+        hint="say where the base is: --base FOLDER",
+    )
+
+
+def build_adapted(
+    folder: Path, *, base: Path | None = None, batch_size: int, name: str | None = None
+) -> "Completer":
+    """Load an adapter on its base as something that completes prompts.
+
+    Args:
+        folder: As peft writes it; weights as safetensors.
+        base: Folder of the base, if the adapter does not know it.
+        batch_size: Completions that are decoded at once; part of what a draw depends on.
+        name: What traces call the model; by default the folder's name.
+
+    Raises:
+        ModelError: If the adapter or its base is missing, broken, or they do not fit.
+    """
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    from distill.storage import hash_file
+    from engine.completer import LocalCompleter
+    from engine.folder import folder_fingerprint, quiet_transformers
+    from students.adapters import merge_adapter
+    from students.load import load_student
+
+    base = base_of(folder, base)
+    weights = folder / "adapter_model.safetensors"
+    if not weights.is_file():
+        raise ModelError(f"{folder}: the adapter's weights are missing: {weights.name}")
+    loaded = load_student(base)
+    try:
+        with quiet_transformers():
+            model = merge_adapter(PeftModel.from_pretrained(loaded.model, str(folder))).eval()
+    except (ValueError, RuntimeError, KeyError, OSError, SafetensorError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"{folder}: the adapter does not fit the base in {base}: {first}",
+            hint="say which base it was trained on: --base FOLDER",
+        ) from error
+    hashes = [hash_file(weights), hash_file(folder / CONFIG), folder_fingerprint(base)]
+    return LocalCompleter(
+        model,
+        loaded.tokenizer,
+        name=name or folder.name,
+        fingerprint="+".join(one[:16] for one in hashes),
+        batch_size=batch_size,
+    )

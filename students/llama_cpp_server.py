@@ -1,0 +1,36 @@
+"""Serves one GGUF file with llama.cpp's own server until it is told to end.
+
+    python students/llama_cpp_server.py MODEL.gguf PORT CONTEXT SLOTS
+
+``students.llama_cpp`` starts it; it imports nothing of this project, so it runs from anywhere. It
+ends with the process that started it.
+"""
+
+import os
+import signal
+import sys
+import time
+
+import xllamacpp  # type: ignore[import-untyped, unused-ignore]
+
+
+def main() -> None:
+    """Serve, until SIGTERM or until whoever started this is gone."""
+    path, port, context_tokens, slots = sys.argv[1:5]
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = path
+    parameters.hostnames = ["127.0.0.1"]
+    parameters.port = int(port)
+    parameters.n_ctx = int(context_tokens)
+    parameters.n_parallel = int(slots)
+    parameters.warmup = False
+    server = xllamacpp.Server(parameters)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1)
+    del server
+
+
+if __name__ == "__main__":
+    main()
