@@ -136,7 +136,10 @@ def suggestion(tokenizer: PreTrainedTokenizerBase) -> str:
     for name, token in _OURS.items():
         if token in known:
             return f'set student.template = "{name}", which is made for this family'
-    return "set student.template to a Jinja file that keeps to the rule"
+    return (
+        "leave student.template out to take the model's own, or set it to a Jinja file that keeps "
+        "to the rule"
+    )
 
 
 def _reasoning(probe: Probe) -> Iterator[Finding]:
