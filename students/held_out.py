@@ -11,12 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
-from students.loss import judge_predictions
 from students.methods import Trainable
 from students.packing import pack
 from students.rows import PackedRows
 from students.template import TokenizedExample
-from students.trainer import supervised_states
 
 _MOST_PROMPTS = 200
 
@@ -70,7 +68,6 @@ def measure(
     rows = PackedRows(examples, pack([len(each) for each in examples], row_tokens))
     model = trainable.loaded.model
     device = model.device
-    decoder, head = model.get_decoder(), model.get_output_embeddings()
     trainable.module.eval()
     parts = []
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=trainable.autocast):
@@ -79,8 +76,7 @@ def measure(
                 key: value.to(device) if isinstance(value, torch.Tensor) else value
                 for key, value in rows[index].items()
             }
-            hidden_S_D = supervised_states(decoder, row)
-            parts.append(judge_predictions(hidden_S_D, head.weight, row["targets"], row["weights"]))
+            parts.append(trainable.row_loss.judge(row))
     targets = sum(part.targets for part in parts)
     return HeldOut(
         examples=len(examples),

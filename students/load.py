@@ -17,21 +17,23 @@ def load_student(
     folder: Path,
     *,
     dtype: torch.dtype = torch.float32,
+    device: str | None = None,
     quantization: BitsAndBytesConfig | None = None,
 ) -> LoadedModel:
-    """Load a base or a trained student, on the GPU if there is one.
+    """Load a base or a trained student.
 
     Its generation config also stops at the token that ends a turn of its chat template.
 
     Args:
         folder: Of the model.
         dtype: What the weights are converted to.
+        device: Where they go; by default the GPU if there is one.
         quantization: How the linear layers are held in fewer bits, if they are.
 
     Raises:
         ModelError: If the folder is not a whole model, or its chat template fails.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     loaded = load_folder(folder, dtype=dtype, device=device, quantization=quantization)
     _check_vocabulary(loaded)
     set_pad(loaded.tokenizer)

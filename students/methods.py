@@ -20,6 +20,7 @@ from engine.attention import PER_EXAMPLE
 from engine.folder import LoadedModel
 from students.adapters import attach_adapter, merge_adapter, merge_into_copy
 from students.load import load_student
+from students.row_loss import RowLoss
 
 # From here on the activations of a long row are what memory is spent on.
 _RECOMPUTED_PARAMETERS = 100_000_000
@@ -32,6 +33,7 @@ class Trainable:
     Attributes:
         method: As in the recipe.
         module: The language model, or the adapter around it.
+        row_loss: Runs it on a row.
         loaded: The base with its tokenizer.
         autocast: Whether matrices are multiplied in bf16, whatever they are stored in.
         offloads: Whether what backward needs waits in main memory.
@@ -39,18 +41,22 @@ class Trainable:
 
     method: str
     module: PreTrainedModel | PeftModel
+    row_loss: RowLoss
     loaded: LoadedModel
     autocast: bool
     offloads: bool
 
 
-def load_trainable(base: Path, section: TrainSection, seed: int) -> Trainable:
+def load_trainable(
+    base: Path, section: TrainSection, seed: int, *, device: str | None = None
+) -> Trainable:
     """Load a base and make it trainable.
 
     Args:
         base: Folder of the base.
         section: Method, precision, what happens to activations.
         seed: Of a fresh adapter's weights.
+        device: Where it goes; by default the GPU if there is one.
 
     Raises:
         MissingDependencyError: If a library that the method needs is not installed.
@@ -61,7 +67,7 @@ def load_trainable(base: Path, section: TrainSection, seed: int) -> Trainable:
     if section.precision == "bf16" or (autocast and section.method != "full"):
         dtype = torch.bfloat16  # a frozen base needs no finer steps
     quantization = _four_bits(autocast) if section.method == "qlora" else None
-    loaded = load_student(base, dtype=dtype, quantization=quantization)
+    loaded = load_student(base, dtype=dtype, device=device, quantization=quantization)
     _keep_packing(loaded.model)
     loaded = replace(loaded, model=_with_packed_attention(loaded))
     activations = _activations(section, loaded.model.num_parameters())
@@ -71,7 +77,14 @@ def load_trainable(base: Path, section: TrainSection, seed: int) -> Trainable:
     if section.method != "full":
         set_seed(seed)
         module = attach_adapter(loaded.model, section.lora)
-    return Trainable(section.method, module, loaded, autocast, offloads=activations == "offloaded")
+    return Trainable(
+        section.method,
+        module,
+        RowLoss(loaded.model),
+        loaded,
+        autocast,
+        offloads=activations == "offloaded",
+    )
 
 
 def finished_model(trainable: Trainable, adapter: Path | None) -> PreTrainedModel:

@@ -3,6 +3,8 @@
 examples   a a a a b b b      lengths [4, 3]
 trained    . . x x . x x
 predict from positions [1 2 4 5], where the hidden state before each trained token stands
+
+A row without examples is idle: it is run, because other processes wait for it, and weighs nothing.
 """
 
 from collections.abc import Sequence
@@ -30,11 +32,14 @@ class PackedRows(Dataset[dict[str, Any]]):
         return len(self._plan)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        is_idle = not self._plan[index]
         row = [self._examples[each] for each in self._plan[index]]
+        if is_idle:
+            row = [min(self._examples, key=len)]
         lengths = [len(example) for example in row]
         token_ids_T = torch.cat([example.token_ids for example in row]).long()
         targets_at_S = torch.cat([example.is_trained for example in row]).nonzero().squeeze(1)
-        weights_T = torch.cat([_weights(example) for example in row])
+        weights_T = torch.cat([_weights(example) for example in row]) * (not is_idle)
         return {
             "input_ids": token_ids_T[None],
             **packed_inputs(lengths),

@@ -30,6 +30,7 @@ from students.load import save_student
 from students.memory_errors import explained_memory_errors, peak_memory_bytes
 from students.methods import Trainable, finished_model, load_trainable, uses_liger
 from students.packing import plan_rows
+from students.parallel import ALONE, Ranks, gather
 from students.prepared import Prepared, Trained, examples_digest, prepare
 from students.rows import PackedRows
 from students.steps import StepReporter
@@ -56,6 +57,7 @@ def train(
     on_progress: Callable[[Progress], None],
     history_path: Path | None = None,
     checkpoint_seconds: float = _CHECKPOINT_SECONDS,
+    ranks: Ranks = ALONE,
 ) -> TrainReport:
     """Fine-tune a base and write the student, whole, to ``out_dir``.
 
@@ -73,6 +75,7 @@ def train(
         on_progress: Called after each step.
         history_path: Where the figures of each step go, as JSON lines.
         checkpoint_seconds: A checkpoint is at most this old, unless saving takes too much time.
+        ranks: The processes that train it together; each makes this call, the first one writes.
 
     Raises:
         DataError: If there is nothing to train on, or an example is too long and must not be.
@@ -87,21 +90,24 @@ def train(
         every_seconds=checkpoint_seconds,
     )
     with quiet_transformers(), explained_memory_errors(section, base):
-        trainable = load_trainable(base, section, seed)
+        trainable = load_trainable(base, section, seed, device=ranks.loads_on)
         data = prepare(_by_stage(examples, section), trainable.loaded, section, seed)
         stages = _stages(data, section, checkpoint_dir, {"base": folder_fingerprint(base)}, seed)
         with fitting_threads(trainable.module.num_parameters()):
+            ranks.shard(trainable.row_loss)
             before = measure(trainable, data.held_out, section.seq_len)
             held_out = before
             reports = []
             for stage in stages:
-                _train_stage(stage, trainable, section, reporter)
+                _train_stage(stage, trainable, section, reporter, ranks)
                 held_out = measure(trainable, data.held_out, section.seq_len)
                 reports.append(_stage_report(stage, reporter.histories[-1], held_out))
         report = _report(data, trainable, reporter, reports, before)
-        _write_history(history_path, stages, reporter)
-        with whole_folder(out_dir) as folder:
-            _save(trainable, folder)
+        student = _whole(trainable, base, section, ranks)
+        if ranks.is_first:
+            _write_history(history_path, stages, reporter)
+            with whole_folder(out_dir) as folder:
+                _save(student, folder)
     return report
 
 
@@ -161,15 +167,20 @@ def _stages(
 
 
 def _train_stage(
-    stage: _Stage, trainable: Trainable, section: TrainSection, reporter: StepReporter
+    stage: _Stage,
+    trainable: Trainable,
+    section: TrainSection,
+    reporter: StepReporter,
+    ranks: Ranks,
 ) -> None:
     """Train one stage, or what is left of it."""
-    model = trainable.loaded.model
+    rows_per_step = section.batch_tokens // section.seq_len
     trainer = StudentTrainer(
         trainable.module,
-        model,
-        PackedRows(stage.examples, stage.plan),
-        _arguments(stage, trainable),
+        trainable.row_loss,
+        PackedRows(stage.examples, ranks.deal(stage.plan, rows_per_step)),
+        _arguments(stage, trainable, turns=ranks.turns(rows_per_step)),
+        ranks=ranks,
         checkpoints=stage.checkpoints,
         schedule=Schedule(
             warmup_share=stage.section.warmup_share,
@@ -182,14 +193,14 @@ def _train_stage(
     trainer.resume_or_train()
 
 
-def _arguments(stage: _Stage, trainable: Trainable) -> TrainingArguments:
+def _arguments(stage: _Stage, trainable: Trainable, *, turns: int) -> TrainingArguments:
     """The Trainer's own settings; what is not said here is not used."""
     section = stage.section
     on_gpu = trainable.loaded.model.device.type == "cuda"
     return TrainingArguments(
         output_dir=str(stage.checkpoints.folder),
         per_device_train_batch_size=1,
-        gradient_accumulation_steps=max(1, section.batch_tokens // section.seq_len),
+        gradient_accumulation_steps=turns,
         num_train_epochs=1,  # the plan holds all of them
         learning_rate=section.learning_rate,
         weight_decay=section.weight_decay,
@@ -286,6 +297,15 @@ def _write_history(path: Path | None, stages: Sequence[_Stage], reporter: StepRe
         for entry in history
     ]
     write_atomically(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def _whole(trainable: Trainable, base: Path, section: TrainSection, ranks: Ranks) -> Trainable:
+    """Shards can be neither merged nor saved: what was trained goes into a fresh copy."""
+    if ranks.is_alone:
+        return trainable
+    fresh = load_trainable(base, section, seed=0, device="cpu") if ranks.is_first else None
+    gather(trainable.module, None if fresh is None else fresh.module)
+    return fresh or trainable
 
 
 def _save(trainable: Trainable, folder: Path) -> None:

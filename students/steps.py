@@ -47,10 +47,10 @@ class StepReporter(TrainerCallback):
 
     @property
     def mfu(self) -> float | None:
-        """Share of the GPU's speed that the model got in this try."""
+        """Share of the GPUs' speed that the model got in this try."""
         if self._peak_flops is None or not self.seconds:
             return None
-        return self._flops / self.seconds / self._peak_flops
+        return self._flops / self.seconds / self._peak_flops / self._trainer.ranks.size
 
     def watch(self, trainer: StudentTrainer, stage: str = "") -> None:
         """Follow this trainer's steps; a stage of a curriculum is named in the progress."""
@@ -66,6 +66,7 @@ class StepReporter(TrainerCallback):
         **kwargs: object,
     ) -> None:
         """Start the clock."""
+        self._trainer.check_sharding()
         self._resumed = state.global_step
         self._seconds_before = self.seconds
         self._started = self._saved = time.monotonic()
@@ -104,7 +105,7 @@ class StepReporter(TrainerCallback):
         )
         wait = max(self._every_seconds, self._saving_seconds / _SAVING_SHARE)
         is_due = state.global_step % self._every_steps == 0 or now - self._saved >= wait
-        if is_due or state.global_step == state.max_steps:
+        if self._trainer.ranks.agree(decision=is_due) or state.global_step == state.max_steps:
             self._saved = time.monotonic()
             control.should_save = True
 

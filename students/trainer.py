@@ -19,15 +19,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import SequentialSampler
-from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback
 
 from distill.errors import StageError
 from students.checkpoints import Checkpoints
 from students.flops import training_flops
-from students.loss import supervised_loss
 from students.muon import Muon
+from students.parallel import Ranks, share, shares_of_state, whole, whole_tree
+from students.row_loss import RowLoss
 from students.rows import PackedRows
 from students.tensor_tree import load_tree, save_tree
 
@@ -81,10 +82,11 @@ class StudentTrainer(Trainer):
     def __init__(
         self,
         model: torch.nn.Module,
-        causal_lm: PreTrainedModel,
+        row_loss: RowLoss,
         rows: PackedRows,
         args: TrainingArguments,
         *,
+        ranks: Ranks,
         checkpoints: Checkpoints,
         schedule: Schedule,
     ) -> None:
@@ -92,18 +94,19 @@ class StudentTrainer(Trainer):
 
         Args:
             model: What is trained: the language model, or an adapter around it.
-            causal_lm: The language model itself, whose layers and head are run.
-            rows: In the order in which they are trained on.
+            row_loss: Runs it on a row.
+            rows: In the order in which they are trained on; those of this process.
             args: Settings of the Trainer itself.
+            ranks: The processes that train it together.
             checkpoints: Where states are kept.
             schedule: Of the learning rate, with the optimizer.
         """
-        self._decoder: torch.nn.Module = causal_lm.get_decoder()
-        self._head: torch.nn.Linear = causal_lm.get_output_embeddings()
+        self.ranks = ranks
+        self._row_loss = row_loss
         self._rows = rows
         self._checkpoints = checkpoints
         self._schedule = schedule
-        self._flops = training_flops(model, self._head, causal_lm.config)
+        self._flops = training_flops(model, row_loss.head, row_loss.causal_lm.config)
         self._loss: torch.Tensor | None = None
         self._tokens, self._step_flops, self._norm = 0, 0.0, 0.0
         self._step_rows: list[int] = []
@@ -115,13 +118,19 @@ class StudentTrainer(Trainer):
         checkpoint = self._checkpoints.latest()
         self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
+    def check_sharding(self) -> None:
+        """Before the first step: make sure that all processes train one student."""
+        assert self.model_wrapped is not None
+        self.ranks.check(self.model_wrapped)
+
     def take_step(self) -> StepFigures:
-        """Figures of the step that just ended."""
+        """Figures of the step that just ended, of all processes."""
         assert self._loss is not None
+        loss, tokens, flops = self.ranks.totals(self._loss.item(), self._tokens, self._step_flops)
         step = StepFigures(
-            loss=self._loss.item(),
-            tokens=self._tokens,
-            flops=self._step_flops,
+            loss=loss,
+            tokens=int(tokens),
+            flops=flops,
             learning_rate=self.args.learning_rate * self._lr_share(self.state.global_step - 1),
             gradient_norm=self._norm,
         )
@@ -141,10 +150,10 @@ class StudentTrainer(Trainer):
         row = inputs.pop("row")
         weights = inputs["weights"]
         with self.accelerator.autocast(), self._kept_activations():
-            loss = row_loss(self._decoder, self._head, inputs, weights / num_items_in_batch)
+            loss: torch.Tensor = self._row_loss(inputs, weights / num_items_in_batch)
         self._step_rows.append(row)
         self._count(row, len(weights), loss.detach())
-        return loss
+        return loss * self.ranks.size  # FSDP2 takes the mean over the processes
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """The Trainer's, or Muon."""
@@ -182,7 +191,8 @@ class StudentTrainer(Trainer):
         lengths = self._rows.lengths(row)
         self._loss = loss if self._loss is None else self._loss + loss
         self._tokens += sum(lengths)
-        self._step_flops += self._flops.of_row(lengths, supervised)
+        if lengths:
+            self._step_flops += self._flops.of_row(lengths, supervised)
         if not torch.isfinite(loss):
             raise self._diverged(f"the loss is {loss.item()}", [row])
 
@@ -199,10 +209,11 @@ class StudentTrainer(Trainer):
         self, batch_samples: list[dict[str, Any]], device: torch.device
     ) -> torch.Tensor:
         """Weights of all supervised tokens of the step."""
-        return torch.stack([row["weights"].sum() for row in batch_samples]).sum().to(device)
+        own = torch.stack([row["weights"].sum() for row in batch_samples]).sum()
+        return self.ranks.total(own.to(device))
 
     def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
-        norm: torch.Tensor = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
+        norm = whole(super()._clip_grad_norm(model))  # type: ignore[no-untyped-call]
         self._norm = float(norm)
         if not math.isfinite(self._norm):
             raise self._diverged(f"the gradient's norm is {self._norm}", self._step_rows)
@@ -222,14 +233,17 @@ class StudentTrainer(Trainer):
         assert self.optimizer is not None
         assert self.lr_scheduler is not None
         state = {
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": whole_tree(self.optimizer.state_dict()),
             "scheduler": self.lr_scheduler.state_dict(),
         }
-        random = {"cpu": torch.get_rng_state()}
+        random = {"cpu": self.ranks.collect(torch.get_rng_state())}
         if torch.cuda.is_available():
-            random["cuda"] = torch.cuda.get_rng_state()
+            random["cuda"] = self.ranks.collect(torch.cuda.get_rng_state())
+        weights = {name: whole(tensor) for name, tensor in self._trained_tensors().items()}
+        if not self.ranks.is_first:
+            return
         with self._checkpoints.writing(self.state.global_step) as folder:
-            save_file(self._trained_tensors(), folder / _WEIGHTS)
+            save_file(weights, folder / _WEIGHTS)
             save_tree(state, folder / _STATE)
             save_tree(random, folder / _RANDOM)
             self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
@@ -240,7 +254,7 @@ class StudentTrainer(Trainer):
         saved = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
         with torch.no_grad():
             for name, tensor in self._trained_tensors().items():
-                tensor.copy_(saved[name])
+                tensor.copy_(share(saved[name], like=tensor))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
@@ -248,48 +262,23 @@ class StudentTrainer(Trainer):
         assert self.optimizer is not None
         assert self.lr_scheduler is not None
         state = load_tree(Path(checkpoint) / _STATE)
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(shares_of_state(state["optimizer"], self.optimizer))
         self.lr_scheduler.load_state_dict(state["scheduler"])
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is None:
             return
         random = load_tree(Path(checkpoint) / _RANDOM)
-        torch.set_rng_state(random["cpu"])
+        if self.ranks.rank >= len(random["cpu"]):
+            return  # there were fewer processes then
+        torch.set_rng_state(random["cpu"][self.ranks.rank])
         if torch.cuda.is_available():
-            torch.cuda.set_rng_state(random["cuda"])
+            torch.cuda.set_rng_state(random["cuda"][self.ranks.rank])
 
     def _trained_tensors(self) -> dict[str, torch.Tensor]:
         assert self.model is not None
         parameters = self.model.named_parameters()
         return {name: param.data for name, param in parameters if param.requires_grad}
-
-
-def row_loss(
-    decoder: torch.nn.Module,
-    head: torch.nn.Linear,
-    inputs: dict[str, Any],
-    weights_S: torch.Tensor,
-) -> torch.Tensor:
-    """Weighted sum of the cross entropies of one packed row.
-
-    Args:
-        decoder: The language model's layers.
-        head: Its output layer.
-        inputs: Of ``PackedRows``, without ``row``.
-        weights_S: Of each supervised position.
-    """
-    hidden_S_D = supervised_states(decoder, inputs)
-    return supervised_loss(hidden_S_D, head.weight, inputs["targets"], weights_S)
-
-
-def supervised_states(decoder: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
-    """Final hidden states ``[S, D]`` at the positions that are predicted from."""
-    others = ("loss_positions", "targets", "weights", "row")
-    model_inputs = {key: value for key, value in inputs.items() if key not in others}
-    hidden_1_T_D = decoder(**model_inputs, use_cache=False).last_hidden_state
-    hidden_S_D: torch.Tensor = hidden_1_T_D[0].index_select(0, inputs["loss_positions"])
-    return hidden_S_D
 
 
 def lr_share(step: int, steps: int, warmup_share: float, final_share: float) -> float:

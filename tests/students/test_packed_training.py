@@ -12,8 +12,8 @@ from engine.folder import load_folder
 from students.adapters import attach_adapter
 from students.methods import load_trainable
 from students.prepared import prepare
+from students.row_loss import row_loss
 from students.rows import PackedRows
-from students.trainer import row_loss
 
 
 @pytest.mark.parametrize("reference", ["sdpa", "eager"])
