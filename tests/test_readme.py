@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from cli.failures import EXIT_CODES
-from cli.main import app
+from cli.main import app, with_joined_name
 from cli.recipe_text import toml_value
 from distill.overrides import load_recipe
 from tests.conftest import REPOSITORY, RunDistill
@@ -39,7 +39,7 @@ def sessions(page: Path) -> list[tuple[str, str]]:
 )
 def test_a_shown_command_parses(command: str) -> None:
     group = typer.main.get_command(app)
-    _, name, *arguments = shlex.split(command, comments=True)
+    name, *arguments = with_joined_name(shlex.split(command, comments=True)[1:])
     assert hasattr(group, "commands")
     group.commands[name].make_context(name, arguments)
 
@@ -53,7 +53,8 @@ def test_shown_output_is_what_is_printed(
 
 
 def test_every_command_stands_in_the_readmes_table() -> None:
-    table = re.findall(r"^\| `distill ([\w-]+)", PAGES[0].read_text(), re.MULTILINE)
+    names = r"^\| `distill ([a-z-]+(?: [a-z]+)?)[ `]"
+    table = re.findall(names, PAGES[0].read_text(), re.MULTILINE)
     assert table == [info.name for info in app.registered_commands]
 
 
