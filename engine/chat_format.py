@@ -55,7 +55,8 @@ def render_text(
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
         )
-    except TemplateError as error:
+    # A template may fail as any program does, such as by going through tools that nobody gave.
+    except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
         roles = ", ".join(message.role for message in messages)
         raise ModelError(
             f"the chat template refuses a conversation of {roles}: {error}",

@@ -17,8 +17,8 @@ from distill.train_sections import TrainSection
 from distill.types import Document, Example
 from engine.folder import load_tokenizer, quiet_transformers
 from students.template import TokenizedExample, tokenize_all
-from students.template_check import Finding
 from students.template_notes import find_notes
+from students.template_rules import Finding
 from students.token_weights import weigh_tokens
 from students.turn_end import end_ids, set_pad, with_turn_end
 

@@ -9,8 +9,16 @@ from distill.errors import ModelError
 from distill.reasoning import THINK_CLOSE, THINK_OPEN
 from distill.types import Message
 from engine.chat_format import is_reasoning_opened, render_text
-from students.template_check import Finding, Probe, make_probe
-from students.template_probe import QUESTION, REPLY, SYSTEM, is_one_token, probe_turn
+from students.template_probe import (
+    QUESTION,
+    REPLY,
+    SYSTEM,
+    Probe,
+    is_one_token,
+    make_probe,
+    probe_turn,
+)
+from students.template_rules import Finding
 
 # Role markers, such as <|im_start|>, and those of DeepSeek, with their own bar.
 _MARKER = re.compile("<[|\uff5c][^<>|\uff5c]+[|\uff5c]>")

@@ -5,6 +5,7 @@ from typing import Final
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from students.template_probe import QUESTION, REPLY, probe_turn, special_ids, token_ids
+from students.template_probe import end_ids as end_ids  # noqa: PLC0414 - known from here
 
 # Tokens that published tokenizers hold for padding, or that no reply contains; the first that is
 # known becomes PAD where there is none that will do.
@@ -12,14 +13,6 @@ _PADS: Final = (
     *("<|finetune_right_pad_id|>", "<|fim_pad|>", "<|endoftext|>", "<|end_of_text|>"),
     *("<pad>", "[PAD]", "<unk>", "[UNK]"),
 )
-
-
-def end_ids(generation_config: GenerationConfig) -> frozenset[int]:
-    """Tokens at which generation stops."""
-    ids = generation_config.eos_token_id
-    if ids is None:
-        return frozenset()
-    return frozenset([ids] if isinstance(ids, int) else ids)
 
 
 def turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:

@@ -181,3 +181,9 @@ def test_plain_text_needs_no_chat_template(tokenizer: PreTrainedTokenizerFast) -
     config = GenerationConfig(eos_token_id=tokenizer.eos_token_id)
     (row,) = tokenize_all(tokenizer, config, [Document("d", "ab", 0.5)])
     assert (row.example_id, row.weight) == ("d", 0.5)
+
+
+def test_template_that_fails_as_a_program_is_named(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.chat_template = "{% for tool in tools %}{{ tool }}{% endfor %}"
+    with pytest.raises(ModelError, match=r"refuses a conversation of user: .*not iterable"):
+        render(tokenizer, [USER])
