@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-# One chunk's logits hold about this many numbers. Small chunks cost: each one adds to the
-# head's gradient as a whole (256-token chunks were 13 % slower than full logits at 152k words).
-_CHUNK_NUMBERS = 1 << 24
+# Each chunk adds to the head's gradient as a whole, which small ones pay for too often (110 tokens
+# at 152k words: slower than full logits); larger ones leave the cache. docs/log.md has the figures.
+CHUNK_TOKENS = 512
 
 
 def supervised_loss(
@@ -24,7 +24,7 @@ def supervised_loss(
     targets_S: torch.Tensor,
     weights_S: torch.Tensor,
     *,
-    chunk_tokens: int | None = None,
+    chunk_tokens: int = CHUNK_TOKENS,
 ) -> torch.Tensor:
     """Weighted *sum* of the cross entropies; divide the weights by the step's total for a mean.
 
@@ -33,7 +33,7 @@ def supervised_loss(
         head_V_D: Weight of the output layer; may be frozen.
         targets_S: Token ids to predict.
         weights_S: Weight of each target.
-        chunk_tokens: Positions whose logits exist at the same time; by default about 64 MB of them.
+        chunk_tokens: Positions whose logits exist at the same time.
 
     Returns:
         A scalar, in fp32.
@@ -70,7 +70,7 @@ def judge_predictions(
 ) -> Predictions:
     """The same loss without gradients, and how often the target came first."""
     loss, correct = 0.0, 0
-    for part in _chunks(len(targets_S), head_V_D.shape[0]):
+    for part in _chunks(len(targets_S), CHUNK_TOKENS):
         logits_C_V = torch.mm(hidden_S_D[part], head_V_D.t()).float()
         losses_C = cross_entropy(logits_C_V, targets_S[part], reduction="none")
         loss += float((losses_C * weights_S[part]).sum())
@@ -78,9 +78,8 @@ def judge_predictions(
     return Predictions(loss, float(weights_S.sum()), correct, len(targets_S))
 
 
-def _chunks(positions: int, words: int, chunk_tokens: int | None = None) -> list[slice]:
+def _chunks(positions: int, size: int) -> list[slice]:
     """Positions whose logits exist at the same time."""
-    size = chunk_tokens or max(1, _CHUNK_NUMBERS // words)
     return [slice(start, start + size) for start in range(0, positions, size)]
 
 
@@ -94,29 +93,34 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         head_V_D: torch.Tensor,
         targets_S: torch.Tensor,
         weights_S: torch.Tensor,
-        chunk_tokens: int | None,
+        chunk_tokens: int,
     ) -> torch.Tensor:
         needs_hidden, needs_head = ctx.needs_input_grad[:2]
+        dtype = _multiplied_in(hidden_S_D)
+        head_in_V_D = head_V_D.to(dtype)
         hidden_grad_S_D = torch.empty_like(hidden_S_D) if needs_hidden else None
-        head_grad_V_D = torch.zeros_like(head_V_D) if needs_head else None
+        head_grad_V_D: torch.Tensor | None = None
         loss = torch.zeros((), dtype=torch.float32, device=hidden_S_D.device)
-        for part in _chunks(len(targets_S), head_V_D.shape[0], chunk_tokens):
-            hidden_C_D, targets_C_1 = hidden_S_D[part], targets_S[part, None]
+        for part in _chunks(len(targets_S), chunk_tokens):
+            hidden_C_D, targets_C_1 = hidden_S_D[part].to(dtype), targets_S[part, None]
             weights_C_1 = weights_S[part, None].float()
-            logits_C_V = torch.mm(hidden_C_D, head_V_D.t()).float()
-            log_total_C_1 = logits_C_V.logsumexp(dim=1, keepdim=True)
-            losses_C_1 = log_total_C_1 - logits_C_V.gather(1, targets_C_1)
+            # One buffer: logits, then their exponentials, then their gradient.
+            logits_C_V = torch.mm(hidden_C_D, head_in_V_D.t()).float()
+            largest_C_1 = logits_C_V.amax(dim=1, keepdim=True)
+            at_target_C_1 = logits_C_V.gather(1, targets_C_1)
+            total_C_1 = logits_C_V.sub_(largest_C_1).exp_().sum(dim=1, keepdim=True)
+            losses_C_1 = total_C_1.log() + largest_C_1 - at_target_C_1
             loss += (losses_C_1 * weights_C_1).sum()
-            if hidden_grad_S_D is None and head_grad_V_D is None:
+            if not (needs_hidden or needs_head):
                 continue
-            # d loss / d logits = weight * (softmax - one at the target), in the logits' memory
-            grad_C_V = logits_C_V.sub_(log_total_C_1).exp_().mul_(weights_C_1)
+            # d loss / d logits = weight * (softmax - one at the target)
+            grad_C_V = logits_C_V.mul_(weights_C_1 / total_C_1)
             grad_C_V.scatter_add_(1, targets_C_1, -weights_C_1)
-            grad_C_V = grad_C_V.to(hidden_S_D.dtype)
+            grad_C_V = grad_C_V.to(dtype)
             if hidden_grad_S_D is not None:
-                torch.mm(grad_C_V, head_V_D, out=hidden_grad_S_D[part])
-            if head_grad_V_D is not None:
-                head_grad_V_D.addmm_(grad_C_V.t(), hidden_C_D)
+                hidden_grad_S_D[part] = torch.mm(grad_C_V, head_in_V_D)
+            if needs_head:
+                head_grad_V_D = _added(head_grad_V_D, grad_C_V, hidden_C_D, head_V_D.dtype)
             del logits_C_V, grad_C_V  # or they would still be there beside the next chunk's
         ctx.gradients = (hidden_grad_S_D, head_grad_V_D)
         return loss
@@ -130,3 +134,23 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         ctx.gradients = None
         scaled = [None if each is None else each.mul_(grad.to(each.dtype)) for each in gradients]
         return (*scaled, None, None, None)
+
+
+def _multiplied_in(hidden: torch.Tensor) -> torch.dtype:
+    """The precision that autocast would choose, which does not reach into our own backward."""
+    kind = hidden.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+
+
+def _added(
+    total_V_D: torch.Tensor | None,
+    grad_C_V: torch.Tensor,
+    hidden_C_D: torch.Tensor,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """The head's gradient with one more chunk's, in the head's own precision."""
+    if total_V_D is None:
+        return torch.mm(grad_C_V.t(), hidden_C_D).to(dtype)
+    if grad_C_V.dtype == dtype:
+        return total_V_D.addmm_(grad_C_V.t(), hidden_C_D)
+    return total_V_D.add_(torch.mm(grad_C_V.t(), hidden_C_D))
