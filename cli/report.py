@@ -18,7 +18,7 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write one page about a run: funnel, loss, accuracy, wins and losses.
+    """Write one page about a run: funnel, loss, accuracy, wins.
 
     The page is a file of its own that fetches nothing; stages that are not done yet are left out.
 
