@@ -28,6 +28,9 @@ from distill.errors import ModelError
 from engine.model_files import check_folder as check_folder  # noqa: PLC0414 - known from here
 from engine.model_files import folder_fingerprint as folder_fingerprint  # noqa: PLC0414
 
+# It says on import that a faster kernel could be fetched from a model hub.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
@@ -65,6 +68,8 @@ def load_folder(
         ModelError: If a file is missing or broken, or the architecture is unknown.
     """
     tokenizer = load_tokenizer(folder)
+    # Even None would stand in for what a quantised folder says of itself.
+    chosen = {} if quantization is None else {"quantization_config": quantization}
     try:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -74,8 +79,8 @@ def load_folder(
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
-                quantization_config=quantization,
                 output_loading_info=True,
+                **chosen,
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
