@@ -22,6 +22,7 @@ from cli.eval import eval_
 from cli.eval_compare import eval_compare
 from cli.eval_rejudge import eval_rejudge
 from cli.explain import explain
+from cli.export import export
 from cli.failures import EXIT_CODES, INTERRUPTED, report_failure, report_stop
 from cli.filter import filter_
 from cli.filters import filters
@@ -71,6 +72,7 @@ app.command("cost", rich_help_panel=_LOOK)(cost)
 app.command("trace-back", rich_help_panel=_LOOK)(trace_back)
 app.command("verify", rich_help_panel=_LOOK)(verify)
 app.command("chat", rich_help_panel=_LOOK)(chat)
+app.command("export", rich_help_panel=_LOOK)(export)
 
 
 def _show_help(context: typer.Context, *, value: bool) -> None:

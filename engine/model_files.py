@@ -35,7 +35,7 @@ def check_folder(folder: Path) -> None:
             hint="give the folder of the merged model, which holds config.json",
         )
     missing = [name for name in (_CONFIG, _TOKENIZER) if not (folder / name).is_file()]
-    missing += [name for name in _weight_files(folder) if not (folder / name).is_file()]
+    missing += [name for name in weight_files(folder) if not (folder / name).is_file()]
     if missing:
         hint = f"a model folder holds {EXPECTED}"
         if pickled := next(folder.glob("*.bin"), None):
@@ -47,12 +47,12 @@ def check_folder(folder: Path) -> None:
 
 def folder_fingerprint(folder: Path) -> str:
     """Hash of everything in a model folder that an answer depends on."""
-    return _fingerprint(folder, [*_HASHED, _HASHED_TEMPLATE, *_weight_files(folder)])
+    return _fingerprint(folder, [*_HASHED, _HASHED_TEMPLATE, *weight_files(folder)])
 
 
 def weights_fingerprint(folder: Path) -> str:
     """Hash of the weights alone, whatever template or tokenizer lies beside them."""
-    return _fingerprint(folder, _weight_files(folder))
+    return _fingerprint(folder, weight_files(folder))
 
 
 def _fingerprint(folder: Path, names: Iterable[str]) -> str:
@@ -66,7 +66,12 @@ def _fingerprint(folder: Path, names: Iterable[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _weight_files(folder: Path) -> list[str]:
+def weight_files(folder: Path) -> list[str]:
+    """Names of the safetensors files that a model folder must hold.
+
+    Raises:
+        ModelError: If its index of them is broken.
+    """
     index = folder / _INDEX
     if not index.is_file():
         return [_WEIGHTS]

@@ -92,6 +92,13 @@ def tokenizer_config(folder: Path) -> dict[str, Any]:
     return found
 
 
+def token_texts(folder: Path, token_ids: Sequence[int]) -> list[str]:
+    """What special tokens look like in a text."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    content = {each["id"]: each["content"] for each in tokenizer.get("added_tokens", [])}
+    return [content[token] for token in token_ids if token in content]
+
+
 def end_tokens(config: Mapping[str, Any], generation: Mapping[str, Any]) -> list[int]:
     """Tokens at which generation stops, the end of a turn first."""
     found = generation.get("eos_token_id")

@@ -25,7 +25,7 @@ from distill.types import Sampling
 from students.export.weights import usable_cpus
 
 INSTALL = "pip install 'distill-reasoning[gguf]'"
-_SLOTS = 4
+SLOTS = 4
 _ANSWER_SECONDS = 600
 
 
@@ -59,6 +59,11 @@ class LlamaCpp:
         """The tokens of a text, special ones recognised, nothing added."""
         body = {"content": text, "add_special": False, "parse_special": True}
         return list(self._post("/tokenize", body)["tokens"])
+
+    def prompt(self, text: str) -> str:
+        """What its chat template makes of a user's message."""
+        body = {"messages": [{"role": "user", "content": text}]}
+        return str(self._post("/apply-template", body)["prompt"])
 
     def next_token(self, token_ids: Sequence[int], *, likeliest: int = 20) -> Next:
         """What it would write next, greedily."""
@@ -186,8 +191,8 @@ def main() -> None:
     params.model.path = sys.argv[1]
     params.hostnames = ["127.0.0.1"]
     params.port = 0
-    params.n_parallel = _SLOTS
-    params.n_ctx = int(sys.argv[2]) * _SLOTS
+    params.n_parallel = SLOTS
+    params.n_ctx = int(sys.argv[2]) * SLOTS
     params.n_gpu_layers = 0
     params.warmup = False
     # Half precision in the cache and in flash attention moves log-probabilities by 0.02.

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 import numpy as np
 
 from distill.errors import ModelError
+from engine.model_files import weight_files
 from students.export.floats import FLOAT_TYPES, NUMPY_TYPE, Array, FloatType
 
 INDEX: Final = "model.safetensors.index.json"
@@ -87,21 +88,6 @@ def open_weights(folder: Path) -> dict[str, StoredTensor]:
             raise ModelError(f"{folder}: not a whole model folder, missing: {name}", hint=_AGAIN)
         tensors |= open_file(path)
     return tensors
-
-
-def weight_files(folder: Path) -> list[str]:
-    """Names of the safetensors files of a model folder.
-
-    Raises:
-        ModelError: If its index is broken.
-    """
-    index = folder / INDEX
-    if not index.is_file():
-        return [SINGLE]
-    try:
-        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ModelError(f"{index}: not an index of weights: {error}", hint=_AGAIN) from error
 
 
 def open_file(path: Path) -> dict[str, StoredTensor]:

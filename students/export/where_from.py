@@ -10,11 +10,10 @@ from typing import Any
 
 from distill.errors import ModelError
 from distill.layout import RunLayout
+from engine.model_files import EXPECTED, check_folder
 from students.export.lora import CONFIG as ADAPTER_CONFIG
 from students.export.lora import MergedTensor, merged, read_config
 from students.export.weights import StoredTensor, open_weights
-
-_A_MODEL = "a model folder holds config.json, model.safetensors (or its shards), tokenizer.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +84,13 @@ def find_student(path: Path, *, base: Path | None = None) -> Student:
         raise ModelError(
             f"{path}: this run has no student yet", hint=f"train it first: distill train {path}"
         )
-    if not folder.is_dir():
-        raise ModelError(f"{path}: no such folder", hint=_A_MODEL)
     adapter = None
     name = path.name
     if (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file():
         adapter, folder = folder, _base_of(folder, base)
     elif base is not None:
         raise ModelError(f"{path}: --base is for adapters, and this is a model of its own")
-    for needed in ("config.json", "tokenizer.json"):
-        if not (folder / needed).is_file():
-            raise ModelError(f"{folder}: not a model folder, missing: {needed}", hint=_A_MODEL)
+    check_folder(folder)
     config = _read(folder / "config.json")
     if "quantization_config" in config:
         raise ModelError(
@@ -127,7 +122,9 @@ def _base_of(adapter: Path, given: Path | None) -> Path:
     """The folder of an adapter's base: the given one, or that which the adapter names."""
     if given is not None:
         if not (given / "config.json").is_file():
-            raise ModelError(f"--base {given}: not a model folder", hint=_A_MODEL)
+            raise ModelError(
+                f"--base {given}: not a model folder", hint=f"a model folder holds {EXPECTED}"
+            )
         return given.resolve()
     named = str(read_config(adapter).get("base_model_name_or_path") or "")
     for candidate in (Path(named), adapter / named):

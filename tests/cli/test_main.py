@@ -30,6 +30,7 @@ COMMANDS = [
     "trace-back",
     "verify",
     "chat",
+    "export",
 ]
 
 

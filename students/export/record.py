@@ -1,0 +1,163 @@
+"""``export.json``: what was written, from what, and what the checks found."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from distill.intervals import Estimate
+
+RECORD: Final = "export.json"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightCheck:
+    """The files read back and compared with the student, rows from every tensor.
+
+    Attributes:
+        tensors: Compared.
+        numbers: Compared.
+        largest_error: Root mean square of a tensor's errors by that of its numbers, at most.
+        worst_tensor: Where that was.
+    """
+
+    tensors: int
+    numbers: int
+    largest_error: float
+    worst_tensor: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCheck:
+    """Texts that were split into tokens by the student's tokenizer and by the exported one.
+
+    Attributes:
+        by: Who read the exported one: ``"transformers"`` or ``"llama.cpp"``.
+        texts: How many.
+        equal: Of them, those with the same tokens.
+        first_difference: The first text with others; empty if there is none.
+        prompt_is_equal: Whether the chat template gave the same prompt; ``None`` if not asked.
+    """
+
+    by: str
+    texts: int
+    equal: int
+    first_difference: str = ""
+    prompt_is_equal: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DriftCheck:
+    """What the exported model computes, against the student in float32, on the same tokens.
+
+    Attributes:
+        by: Who ran the exported one: ``"transformers"`` (a GGUF's numbers in the student's place)
+            or ``"llama.cpp"``.
+        greedy_tokens: Compared, in all prompts.
+        greedy_equal: Of them, those that were chosen alike.
+        largest_difference: Of log-probabilities on the student's greedy tokens; with llama.cpp of
+            the likeliest twenty.
+        kl_nats: Mean divergence per token of the traces; ``None`` if not measured.
+        top_share: Share of those tokens with the same likeliest one; ``None`` if not measured.
+        tokens: Of the traces.
+        traces: Whose: ``"run"``, or ``"own"`` for the student's greedy answers.
+    """
+
+    by: str
+    greedy_tokens: int
+    greedy_equal: int
+    largest_difference: float
+    kl_nats: float | None = None
+    top_share: float | None = None
+    tokens: int = 0
+    traces: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeCheck:
+    """The merged weights against the adapter attached to its base, both in float32.
+
+    Attributes:
+        largest_difference: Of log-probabilities, on the same tokens.
+        tolerance: The most that is accepted.
+        tokens: Compared.
+    """
+
+    largest_difference: float
+    tolerance: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyCheck:
+    """Student and export on the run's held-out prompts, sampled alike.
+
+    Attributes:
+        prompts: How many.
+        student: Accuracy of the student.
+        exported: Accuracy of the export.
+        difference: Export minus student, paired by prompt.
+        by: Who ran the export.
+    """
+
+    prompts: int
+    student: Estimate
+    exported: Estimate
+    difference: Estimate
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What was found; what was not checked is ``None``, with the reason in the notes."""
+
+    weights: WeightCheck | None = None
+    merge: MergeCheck | None = None
+    tokens: TokenCheck | None = None
+    drift: DriftCheck | None = None
+    runtime: DriftCheck | None = None
+    accuracy: AccuracyCheck | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedFile:
+    """A file of the export."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRecord:
+    """The content of ``export.json``.
+
+    Attributes:
+        name: Of the student.
+        format: Of the files.
+        quant: Type of the numbers.
+        model_type: Architecture.
+        numbers: Weights.
+        adapter: Name of the adapter's folder that was merged; empty if there was none.
+        run: Name of the run's folder; empty if it is not known.
+        compat: ``"transformers4"`` or empty.
+        files: What was written, this record and the lineage left out.
+        checks: What was found.
+        notes: What was not checked or is not equal, and why, for people.
+        seconds: Writing alone.
+        created: UTC.
+        versions: Of this program and the libraries.
+    """
+
+    name: str
+    format: str
+    quant: str
+    model_type: str
+    numbers: int
+    adapter: str
+    run: str
+    compat: str
+    files: tuple[ExportedFile, ...]
+    checks: Checks
+    notes: tuple[str, ...]
+    seconds: float
+    created: str
+    versions: dict[str, str]
