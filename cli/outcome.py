@@ -16,6 +16,7 @@ from cli.figures import (
     stage_line,
 )
 from cli.pipeline import StageOutcome, next_stage
+from cli.train_text import train_text
 from distill.data_sections import FileData, HubData
 from distill.layout import STAGES, RunLayout, Stage
 from distill.manifest import RunManifest
@@ -73,9 +74,13 @@ def intent(stage: Stage, recipe: Recipe) -> str:
         return f"keep traces that are {kept.get(recipe.filter.correct, 'whole')}{many}{mixed}"
     if stage == "train":
         section_ = recipe.train
-        how = "all weights" if section_.method == "full" else f"LoRA of rank {section_.lora.r}"
+        names = {"full": "all weights", "lora": "LoRA", "qlora": "LoRA over four bits"}
+        rank = "" if section_.method == "full" else f" of rank {section_.lora.r}"
+        passes = f"{section_.epochs} epochs"
+        if section_.stages:
+            passes = f"stages {', '.join(stage.name for stage in section_.stages)}"
         on = f", on {_data_text(section_.data)}" if section_.data else ""
-        return f"{_student_text(recipe)}, {how}, {section_.epochs} epochs{on}"
+        return f"{_student_text(recipe)}, {names[section_.method]}{rank}, {passes}{on}"
     evaluation = recipe.eval or missing("eval")
     controls = " and the controls" if evaluation.controls else ""
     models = ", ".join(evaluation.models) + controls
@@ -177,7 +182,7 @@ def _result_text(stage: Stage, summary: Summary, recipe: Recipe) -> str:
     if stage == "eval":
         prompts = summary["report"]["prompts"]
         return f"On {prompts:,} held-out prompts\n{eval_text(summary)}"
-    return ""
+    return train_text(summary)
 
 
 def _places(folder: Path, manifest: RunManifest) -> list[tuple[str, str]]:

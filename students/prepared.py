@@ -4,7 +4,7 @@ Nothing is cut: an example that is too long for a row is left out and counted, o
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from distill.errors import DataError
@@ -66,7 +66,7 @@ def prepare(
         kept = [row for row in each if len(row) <= limit and row.trained_tokens]
         kept = [row for row in kept if owner_of(row.example_id) not in held]
         if not kept:
-            raise _nothing_left(name, each, limit)
+            raise _nothing_left(name, each, limit, held)
         made.append(tuple(kept))
     # An example of two stages is measured once.
     held_out = {
@@ -120,17 +120,22 @@ def _refuse_too_long(rows: Sequence[TokenizedExample], limit: int, section: Trai
         )
 
 
-def _nothing_left(name: str, rows: Sequence[TokenizedExample], limit: int) -> DataError:
+def _nothing_left(
+    name: str, rows: Sequence[TokenizedExample], limit: int, held: Collection[str]
+) -> DataError:
     where = f"stage {name!r} has no example to train on" if name else "no example to train on"
     if not rows:
         return DataError(f"{where}: there are none", hint="look at what the filter dropped")
-    shortest = min(map(len, rows))
-    if shortest > limit:
+    long = sum(len(row) > limit for row in rows)
+    if long == len(rows):
+        shortest = min(map(len, rows))
         return DataError(
-            f"{where}: all {len(rows)} have more than {limit} tokens, the shortest {shortest}",
+            f"{where}: all {long} have more than {limit} tokens, the shortest {shortest}",
             hint="raise train.seq_len, up to what the student can read",
         )
+    out = sum(len(row) <= limit and owner_of(row.example_id) in held for row in rows)
     return DataError(
-        f"{where}: all {len(rows)} are too long, held out, or have only tokens of weight 0",
-        hint="raise train.seq_len, lower train.held_out_share, or give both weights a value",
+        f"{where}: of {len(rows)}, {out} are held out, {long} have more than {limit} tokens, "
+        f"{len(rows) - out - long} have only tokens of weight 0",
+        hint="lower train.held_out_share, raise train.seq_len, or give both weights a value",
     )

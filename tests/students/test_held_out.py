@@ -1,9 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from distill.errors import DataError
 from distill.recipe import TrainSection
 from distill.types import Example
 from engine.folder import load_folder
@@ -79,3 +81,16 @@ def test_nothing_is_measured_where_nothing_is_held_out(
     report = run(examples, tiny_qwen2, tmp_path, epochs=1, held_out_share=0.0)
     assert (report.held_out_before, report.held_out_after) == (None, None)
     assert report.examples == 24
+
+
+def test_answers_of_weight_nought_without_reasoning_leave_nothing_to_train_on(
+    examples: list[Example], tiny_qwen2: Path, tmp_path: Path
+) -> None:
+    bare = [
+        Example(one.id, tuple(replace(turn, reasoning=None) for turn in one.messages))
+        for one in examples[:3]
+    ]
+    with pytest.raises(DataError, match=r"of 3, 0 are held out, .* 3 have only tokens of weight 0"):
+        run(bare, tiny_qwen2, tmp_path, answer_weight=0.0)
+    report = run([*bare, *examples[3:6]], tiny_qwen2, tmp_path, answer_weight=0.0, epochs=1)
+    assert (report.examples, report.without_loss) == (3, 3)
