@@ -24,9 +24,9 @@ from distill.recipe import (
     ApiTeacher,
     BenchmarkPrompts,
     EmbeddedPrompts,
+    EmbeddedStudent,
     FilePrompts,
     HubStudent,
-    LocalStudent,
     Recipe,
     ReplayTeacher,
     missing,
@@ -232,8 +232,8 @@ def _data_text(section: FileData | HubData) -> str:
 
 def _student_text(recipe: Recipe) -> str:
     student = recipe.student
-    if isinstance(student, LocalStudent):
-        return f"the base in {shown_path(student.path)}"
-    if isinstance(student, HubStudent):
-        return f"the base {student.model}"
-    return "the embedded base"
+    if isinstance(student, EmbeddedStudent):
+        return "the embedded base"
+    name = student.model if isinstance(student, HubStudent) else f"in {shown_path(student.path)}"
+    template = f" with template {shown_path(student.template)}" if student.template else ""
+    return f"the base {name}{template}"

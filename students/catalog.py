@@ -107,7 +107,7 @@ class KnownStudent:
         size: Such as ``"7B"``.
         form: ``"base"``, or ``"chat"`` after post-training.
         architecture: What it is built like.
-        template: Our chat template for its family, see ``students.template_files``.
+        template: Our chat template for its family, in ``students/templates``.
         has_template: Whether it is published with one of its own.
         turn_end: Token that ends a turn.
         text_end: Token that ends a text.
