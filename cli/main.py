@@ -29,6 +29,7 @@ from cli.filters import filters
 from cli.init import init
 from cli.job import JOBS, job_command
 from cli.plan import plan
+from cli.push import push
 from cli.report import report
 from cli.status import status
 from cli.students import students
@@ -37,7 +38,7 @@ from cli.trace_back import trace_back
 from cli.verify import verify
 from distill import __version__
 
-_SET_UP, _JOB, _LOOK = "Set up", "The job", "Look at it"
+_SET_UP, _JOB, _LOOK, _USE = "Set up", "The job", "Look at it", "Use the student"
 _UNREAD, _TERMINATED = 141, 143
 _STOPPED = {INTERRUPTED: "interrupted", _TERMINATED: "ended by SIGTERM"}
 _NAME_WIDTH = len("generate")
@@ -69,10 +70,11 @@ app.command("status", rich_help_panel=_LOOK)(status)
 app.command("report", rich_help_panel=_LOOK)(report)
 app.command("explain", rich_help_panel=_LOOK)(explain)
 app.command("cost", rich_help_panel=_LOOK)(cost)
-app.command("trace-back", rich_help_panel=_LOOK)(trace_back)
-app.command("verify", rich_help_panel=_LOOK)(verify)
-app.command("chat", rich_help_panel=_LOOK)(chat)
-app.command("export", rich_help_panel=_LOOK)(export)
+app.command("export", rich_help_panel=_USE)(export)
+app.command("chat", rich_help_panel=_USE)(chat)
+app.command("push", rich_help_panel=_USE)(push)
+app.command("trace-back", rich_help_panel=_USE)(trace_back)
+app.command("verify", rich_help_panel=_USE)(verify)
 
 
 def _show_help(context: typer.Context, *, value: bool) -> None:
@@ -111,7 +113,7 @@ def overview() -> str:
     ]
     width = max(len(name or callback.__name__) for callback, name, _ in commands if callback)
     lines = [f"{paint(f'distill {__version__}', 'bold')}  {app.info.help}"]
-    for panel in (_SET_UP, _JOB, _LOOK):
+    for panel in (_SET_UP, _JOB, _LOOK, _USE):
         lines += ["", paint(panel, "bold")]
         rows = [
             ((name or callback.__name__).ljust(width), first_line(callback.__doc__))

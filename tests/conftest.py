@@ -49,6 +49,7 @@ def run_distill(tmp_path: Path) -> RunDistill:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment, without what would change how ``distill`` prints."""
-    dropped = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONPATH", "CLICOLOR_FORCE"}
-    return {name: value for name, value in os.environ.items() if name not in dropped}
+    """The environment, without what would change how ``distill`` prints; this checkout is run."""
+    dropped = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "CLICOLOR_FORCE"}
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    return kept | {"PYTHONPATH": str(REPOSITORY)}

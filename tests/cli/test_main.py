@@ -27,10 +27,11 @@ COMMANDS = [
     "report",
     "explain",
     "cost",
+    "export",
+    "chat",
+    "push",
     "trace-back",
     "verify",
-    "chat",
-    "export",
 ]
 
 

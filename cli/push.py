@@ -1,0 +1,118 @@
+"""``distill push``: publish a student or a data set on the Hub."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.console import columns, note, paint, say, say_json
+from cli.options import AsJson
+
+if TYPE_CHECKING:
+    from distill.publish.hub import Published
+    from distill.publish.package import Package
+
+
+def push(
+    what: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STUDENT",
+            help="Folder of a student, an export or a run; or a Parquet or JSONL file.",
+            show_default=False,
+        ),
+    ],
+    *,
+    repo: Annotated[
+        str, typer.Option("--repo", metavar="OWNER/NAME", help="Where to.", show_default=False)
+    ],
+    public: Annotated[
+        bool, typer.Option("--public", help="For everybody; private unless given.")
+    ] = False,
+    accept_risk: Annotated[
+        bool,
+        typer.Option("--accept-licence-risk", help="Go on against terms; the card says so."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the files and the card, and send nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a student or a data set on the Hub, private, with its card.
+
+    The server must confirm that the repository is private before anything is sent. A push that was
+    stopped goes on with the same command. HF_TOKEN is the key, HF_ENDPOINT another server.
+
+    Example: distill push runs/quickstart/student --repo my-org/maths-1.5B --dry-run
+    """
+    from distill.publish.package import packaged_data, packaged_model
+
+    name = _name_of(repo)
+    if what.is_file():
+        packaging = packaged_data(what, name)
+    else:
+        inner = what / "student"
+        source = inner if (inner / "config.json").is_file() else what
+        packaging = packaged_model(source, name, accepts_risk=accept_risk)
+    with packaging as package:
+        if dry_run:
+            _show(package, repo, is_private=not public, as_json=as_json)
+            return
+        done = _send(package, repo, is_private=not public)
+    if as_json:
+        from distill.records import to_record
+
+        say_json(to_record(done))
+    else:
+        how = "private" if done.is_private else "public"
+        say(f"{done.url}  ({how}, {done.files:,} files, commit {done.commit[:12]})")
+
+
+def _send(package: "Package", repo: str, *, is_private: bool) -> "Published":
+    from distill.publish.hub import push_folder
+
+    for model in package.licence.unknown:
+        note(f"  the terms of {model} are not known here: read them")
+    return push_folder(
+        package.folder,
+        repo,
+        kind=package.kind,
+        is_private=is_private,
+        files=package.files,
+        message=f"{len(package.files):,} files of {package.source.name}",
+        on_notice=lambda text: note(f"  {text}"),
+    )
+
+
+def _name_of(repo: str) -> str:
+    from distill.errors import RecipeError
+
+    owner, _, name = repo.partition("/")
+    if not owner or not name or "/" in name:
+        raise RecipeError(f"--repo {repo}: it must be OWNER/NAME, such as my-org/maths-1.5B")
+    return name
+
+
+def _show(package: "Package", repo: str, *, is_private: bool, as_json: bool) -> None:
+    if as_json:
+        from distill.records import to_record
+
+        say_json(
+            {
+                "repo": repo,
+                "kind": package.kind,
+                "is_private": is_private,
+                "files": [to_record(file) for file in package.files],
+                "left_out": list(package.left_out),
+                "card": package.card,
+            }
+        )
+        return
+    how = "private" if is_private else "public"
+    megabytes = package.total_bytes / 1e6
+    say(f"{paint(repo, 'bold')}  ({package.kind}, {how}, {megabytes:,.1f} MB; nothing was sent)")
+    say(columns([(f"{file.size:>15,}", file.name) for file in package.files]))
+    if package.left_out:
+        say("\nLeft out")
+        say(columns([("", name) for name in package.left_out]))
+    say(f"\n{package.card}")
