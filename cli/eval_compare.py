@@ -163,7 +163,7 @@ def _problems_text(pairs: "Sequence[ProblemPair]") -> str:
         f"{pair.id} ({100 * pair.score:.0f} to {100 * pair.other:.0f} %)" for pair in pairs[:_SHOWN]
     )
     more = f" and {len(pairs) - _SHOWN:,} more" if len(pairs) > _SHOWN else ""
-    return f"{len(pairs):,} problems: {shown}{more}"
+    return f"{len(pairs):,} problem{'s' if len(pairs) > 1 else ''}: {shown}{more}"
 
 
 def _family_texts(measured: "Sequence[Measured]") -> list[str]:

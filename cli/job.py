@@ -229,6 +229,8 @@ def _carry_out(order: Order, *, as_json: bool) -> None:
     stages = order.stages or recipe.stages
     refuse_unready(_stored_manifest(folder), stages[0], recipe.stages, order.command)
     note(paint_note(f"recipe {recipe.name}, run folder {folder}", "dim"))
+    if "eval" in stages:
+        _refuse_missing_benchmark(recipe)
     outcomes = []
     with RunDir.open(folder, recipe, restart_from=order.restart_from) as run:
         for stage in stages:
@@ -246,6 +248,19 @@ def _carry_out(order: Order, *, as_json: bool) -> None:
         say_outcome(folder, recipe, outcomes, manifest, order.command)
     if any(has_failures(outcome.stage, outcome.summary) for outcome in outcomes):
         raise typer.Exit(_SOME_FAILED)
+
+
+def _refuse_missing_benchmark(recipe: "Recipe") -> None:
+    """Have the files of a benchmark before hours of work that end with it."""
+    from distill.benchmarks.locate import fetch_files
+    from distill.benchmarks.table import find_benchmark
+    from distill.recipe import BenchmarkPrompts
+
+    section = recipe.eval.prompts if recipe.eval else None
+    if isinstance(section, BenchmarkPrompts):
+        benchmark = find_benchmark(section.name)
+        if benchmark.read is not None:
+            fetch_files(benchmark, section.path)
 
 
 def _stored_manifest(folder: Path) -> "RunManifest | None":

@@ -87,10 +87,9 @@ def _with_plain_names(
     text: str, models: Mapping[str, ModelReport]
 ) -> tuple[str, dict[str, tuple[str, ModelReport]]]:
     """Names such as ``r1-7b`` as ones that have no minus in them."""
-    names: dict[str, tuple[str, ModelReport]] = {}
-    for place, name in enumerate(sorted(models, key=len, reverse=True)):
-        plain = f"model{place}_"
-        names[plain] = (name, models[name])
+    plain_names = {name: f"model{place}_" for place, name in enumerate(models)}
+    names = {plain: (name, models[name]) for name, plain in plain_names.items()}
+    for name, plain in sorted(plain_names.items(), key=lambda pair: -len(pair[0])):
         text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", plain, text)
     return text, names
 

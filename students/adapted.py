@@ -56,29 +56,18 @@ def build_adapted(
     Raises:
         ModelError: If the adapter or its base is missing, broken, or they do not fit.
     """
-    from peft import PeftModel
-    from safetensors import SafetensorError
-
     from distill.storage import hash_file
     from engine.completer import LocalCompleter
-    from engine.folder import folder_fingerprint, quiet_transformers
-    from students.adapters import merge_adapter
+    from engine.folder import folder_fingerprint
+    from students.adapters import load_adapter, merge_adapter
     from students.load import load_student
 
     base = base_of(folder, base)
     weights = folder / "adapter_model.safetensors"
-    if not weights.is_file():
+    if not weights.is_file():  # without it, peft would read a pickle
         raise ModelError(f"{folder}: the adapter's weights are missing: {weights.name}")
     loaded = load_student(base)
-    try:
-        with quiet_transformers():
-            model = merge_adapter(PeftModel.from_pretrained(loaded.model, str(folder))).eval()
-    except (ValueError, RuntimeError, KeyError, OSError, SafetensorError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"{folder}: the adapter does not fit the base in {base}: {first}",
-            hint="say which base it was trained on: --base FOLDER",
-        ) from error
+    model = merge_adapter(load_adapter(loaded, folder)).eval()
     hashes = [hash_file(weights), hash_file(folder / CONFIG), folder_fingerprint(base)]
     return LocalCompleter(
         model,
