@@ -71,7 +71,7 @@ def export(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a student for other programs: safetensors, GGUF, 4 or 8 bits.
+    """Write a student as safetensors, GGUF, or in 4 or 8 bits.
 
     Adapters are merged. A few rows are in memory at a time, whatever the model's size. The files
     are checked before the folder appears; export.json in it says what was found. A GGUF comes with

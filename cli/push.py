@@ -38,7 +38,7 @@ def push(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Publish a student or a data set on the Hub, private, with its card.
+    """Publish a student or a data set, private, with its card.
 
     The server must confirm that the repository is private before anything is sent. A push that was
     stopped goes on with the same command. HF_TOKEN is the key, HF_ENDPOINT another server.
