@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from distill.errors import DistillError, MissingDependencyError, ModelError, StorageError
 from engine.model_files import EXPECTED, check_folder
@@ -100,6 +101,12 @@ def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
 
 
+def _page(model: str) -> str:
+    """The model's page, without a login that the endpoint's address may hold."""
+    parts = urlsplit(_endpoint())
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}/{model}"
+
+
 @contextmanager
 def _explained(model: str, revision: str) -> Iterator[None]:
     """Turn whatever fetching raises into one message that can be acted on."""
@@ -136,7 +143,7 @@ def _explained(model: str, revision: str) -> Iterator[None]:
 def _gated(name: str, model: str) -> DistillError:
     return ModelError(
         f"{name}: its owner shares it only with accounts that have agreed to its terms",
-        hint=f"agree at {_endpoint()}/{model}, then {_token_advice()}",
+        hint=f"agree at {_page(model)}, then {_token_advice()}",
     )
 
 
@@ -151,7 +158,7 @@ def _refused(name: str, model: str, status: int) -> DistillError:
     if status in _UNREADABLE:
         return ModelError(
             f"{name}: the Hub refuses to hand it out ({status})",
-            hint=f"look at {_endpoint()}/{model}, then {_token_advice()}",
+            hint=f"look at {_page(model)}, then {_token_advice()}",
         )
     return ModelError(
         f"{name}: the Hub answered {status}", hint="try again later; what was fetched is kept"

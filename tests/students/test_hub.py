@@ -62,7 +62,8 @@ def online(tiny_qwen2: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     (pickled / "pytorch_model.bin").write_bytes(b"a pickle")
     models = {"tiny/student": tiny_qwen2, "tiny/student-at": tiny_qwen2, "tiny/pickled": pickled}
     with hub_server(models) as hub:
-        seen = ask(home, ONLINE, HF_ENDPOINT=hub.address, HF_HUB_OFFLINE="0", HF_TOKEN=SECRET)
+        address = hub.address.replace("//", f"//user:{SECRET}@")
+        seen = ask(home, ONLINE, HF_ENDPOINT=address, HF_HUB_OFFLINE="0", HF_TOKEN=SECRET)
     return Seen(seen["found"], seen["torch"], hub.asked, home, hub.address)
 
 
@@ -99,6 +100,10 @@ def test_a_refusal_is_one_message_with_a_way_out(
     assert problem in refused["problem"]
     assert model in refused["problem"]
     assert hint in refused["hint"]
+
+
+def test_neither_token_nor_login_is_shown(online: Seen) -> None:
+    assert SECRET not in str(online.found)  # `ask` has looked at all that was printed
 
 
 def test_what_is_in_the_cache_needs_no_network_and_what_is_not_is_told_where_to_put(
