@@ -47,6 +47,9 @@ def compare(old: Mapping[str, object], new: Mapping[str, object]) -> list[Change
     Example:
         >>> [str(change) for change in compare({"a": {"b": 1}}, {"a": {"b": 2}})]
         ['a.b: 1 -> 2']
+        >>> stages = [{"a": [{"name": "cold", "b": b}]} for b in (1, 2)]
+        >>> [str(change) for change in compare(*stages)]
+        ['a.cold.b: 1 -> 2']
     """
     before, after = _flat(old), _flat(new)
     return [
@@ -72,9 +75,21 @@ def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     flat: dict[str, str] = {}
     for name, value in tree.items():
         key = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{key}.")
+        inner = _tables(value)
+        if inner is not None:
+            flat |= _flat(inner, f"{key}.")
         elif value is not None:
             absolute = str(value.resolve()) if isinstance(value, Path) else value
             flat[key] = json.dumps(absolute, ensure_ascii=False)
     return flat
+
+
+def _tables(value: object) -> Mapping[str, object] | None:
+    """A table, or several by their own names or places; ``None`` for any other value."""
+    if isinstance(value, Mapping):
+        return value
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    if not all(isinstance(one, Mapping) for one in value):
+        return None
+    return {str(one.get("name", place)): one for place, one in enumerate(value, start=1)}

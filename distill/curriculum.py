@@ -74,10 +74,13 @@ def choose_stages(
             examples = [one for one in own if _suits(_facts_of(one, facts), stage)]
         else:
             examples = list(read_data(stage))
+        lengths: list[int] = []
         if stage.min_tokens or stage.max_tokens is not None:
-            examples = [one for one in examples if _fits(count_tokens(one), stage)]
+            lengths = [count_tokens(one) for one in examples]
+            fitting = zip(examples, lengths, strict=True)
+            examples = [one for one, length in fitting if _fits(length, stage)]
         if not examples:
-            raise _nothing(stage, own, facts)
+            raise _nothing(stage, own, facts, lengths)
         chosen[stage.name] = examples
     return chosen
 
@@ -101,13 +104,25 @@ def _fits(tokens: int, stage: StageSection) -> bool:
     return stage.min_tokens <= tokens and (stage.max_tokens is None or tokens <= stage.max_tokens)
 
 
-def _nothing(stage: StageSection, own: Sequence[Trained], facts: Mapping[str, Facts]) -> DataError:
+def _nothing(
+    stage: StageSection,
+    own: Sequence[Trained],
+    facts: Mapping[str, Facts],
+    lengths: Sequence[int],
+) -> DataError:
     asked = stage.model_dump(exclude_defaults=True, include=set(_CONDITIONS))
     conditions = ", ".join(f"{key} = {value!r}" for key, value in asked.items()) or "none"
-    found = [_facts_of(one, facts) for one in own]
-    sources = ", ".join(sorted({one.source for one in found})) or "none"
-    models = ", ".join(sorted({one.model for one in found if one.model})) or "none"
+    known: list[str] = []
+    if stage.data is None:
+        found = [_facts_of(one, facts) for one in own]
+        sources = ", ".join(sorted({one.source for one in found} - {""}))
+        models = ", ".join(sorted({one.model for one in found} - {""}))
+        known.append(f"there are {len(own):,} examples")
+        known += [f"sources: {sources}"] if sources else []
+        known += [f"models: {models}"] if models else []
+    if lengths:
+        known.append(f"lengths: {min(lengths):,} to {max(lengths):,} tokens")
     return DataError(
         f"train.stages: no example for stage {stage.name!r}; its conditions: {conditions}",
-        hint=f"there are {len(own):,} examples; sources: {sources}; models: {models}",
+        hint="; ".join(known),
     )

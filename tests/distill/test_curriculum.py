@@ -63,3 +63,6 @@ def test_a_stage_that_nothing_suits_says_what_there_is() -> None:
         chosen({"sources": ["coldstart"]})
     assert "stage 's0'; its conditions: sources = ('coldstart',)" in raised.value.problem
     assert "4 examples; sources: cold_start, mine; models: r1, v4" in raised.value.hint
+    with pytest.raises(DataError) as raised:
+        chosen({"data": {"kind": "file", "path": "x.jsonl"}, "min_tokens": 99})
+    assert raised.value.hint == "lengths: 5 to 5 tokens"
