@@ -22,13 +22,16 @@ _SHOWN: Final = 400
 
 
 @contextmanager
-def serving(path: Path, *, context_tokens: int, slots: int) -> Iterator[str]:
+def serving(
+    path: Path, *, context_tokens: int, slots: int, is_exact: bool = False
+) -> Iterator[str]:
     """Serve a GGUF file; yields the address up to ``/v1``.
 
     Args:
         path: The file.
         context_tokens: Prompt and answer of one request at most.
         slots: Requests at once; each holds a context in memory.
+        is_exact: Compute attention in float32: half precision moves log-probabilities by 0.02.
 
     Raises:
         ModelError: If the file is none, or the server does not start.
@@ -36,7 +39,7 @@ def serving(path: Path, *, context_tokens: int, slots: int) -> Iterator[str]:
     """
     _check(path)
     port = _free_port()
-    numbers = [str(number) for number in (port, context_tokens * slots, slots)]
+    numbers = [str(number) for number in (port, context_tokens * slots, slots, int(is_exact))]
     command = [sys.executable, "-P", str(_SERVER), str(path), *numbers]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)

@@ -1,6 +1,6 @@
 """Serves one GGUF file with llama.cpp's own server until it is told to end.
 
-    python students/llama_cpp_server.py MODEL.gguf PORT CONTEXT SLOTS
+    python students/llama_cpp_server.py MODEL.gguf PORT CONTEXT SLOTS EXACT
 
 ``students.llama_cpp`` starts it; it imports nothing of this project, so it runs from anywhere. It
 ends with the process that started it.
@@ -16,7 +16,7 @@ import xllamacpp  # type: ignore[import-untyped, unused-ignore]
 
 def main() -> None:
     """Serve, until SIGTERM or until whoever started this is gone."""
-    path, port, context_tokens, slots = sys.argv[1:5]
+    path, port, context_tokens, slots, exact = sys.argv[1:6]
     parameters = xllamacpp.CommonParams()
     parameters.model.path = path
     parameters.hostnames = ["127.0.0.1"]
@@ -24,6 +24,10 @@ def main() -> None:
     parameters.n_ctx = int(context_tokens)
     parameters.n_parallel = int(slots)
     parameters.warmup = False
+    if exact == "1":
+        parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        no_flash = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        parameters.flash_attn_type = no_flash
     server = xllamacpp.Server(parameters)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     parent = os.getppid()
