@@ -61,6 +61,7 @@ _WITHOUT_EFFECT: Final = frozenset(
         "filter.max_unknown_share",
         "train.activations",
         "train.checkpoint_every_steps",
+        "train.stall_seconds",
         "eval.max_failed_share",
     }
 )

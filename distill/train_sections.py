@@ -177,6 +177,9 @@ class TrainSection(Section):
     checkpoint_every_steps: int = Field(default=50, ge=1)
     """A run that was stopped goes on from its last checkpoint."""
 
+    stall_seconds: float = Field(default=600.0, gt=0)
+    """With several processes: stop when one is silent, or a step takes, for so long."""
+
     @property
     def needs_traces(self) -> bool:
         """Whether it trains on what the run has generated and filtered."""

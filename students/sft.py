@@ -42,7 +42,15 @@ ADAPTER_FOLDER = "adapter"
 _CHECKPOINT_SECONDS = 15.0
 # They change how fast a step is and what it needs, or only what the examples are, which are hashed.
 _NO_ORIGIN = {
-    *("checkpoint_every_steps", "activations", "held_out_share", "too_long", "stages", "data"),
+    *(
+        "checkpoint_every_steps",
+        "stall_seconds",
+        "activations",
+        "held_out_share",
+        "too_long",
+        "stages",
+        "data",
+    ),
 }
 
 

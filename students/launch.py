@@ -1,0 +1,219 @@
+"""Training by several processes of this machine: start them, watch them, end them all together.
+
+The process that starts them holds the run's lock, shows the progress and trains nothing. Each of
+the others writes what its libraries print into ``rank-N.log`` beside the checkpoints. When one
+dies, stops or fails, all are ended, and the error says which one it was and what it said last; the
+same command then goes on from the newest checkpoint.
+"""
+
+import json
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from distill import errors
+from distill.errors import DistillError, StageError
+from distill.records import from_record
+from distill.storage import make_folder
+from distill.train_sections import TrainSection
+from distill.types import Progress
+from students.order import TrainOrder, write_order
+from students.prepared import Trained
+from students.processes import Processes
+from students.train_report import TrainReport
+from students.watch import Watch
+
+_LOOK_SECONDS = 0.5
+_OTHERS_SECONDS = 3.0  # when one has ended: how long to wait for what the others say of it
+_LAST_WORDS = 12
+_GOES_ON = "the same command goes on from the newest checkpoint"
+
+
+def train_together(
+    examples: Iterable[Trained] | Mapping[str, Iterable[Trained]],
+    base: Path,
+    section: TrainSection,
+    out_dir: Path,
+    checkpoint_dir: Path,
+    *,
+    processes: Processes,
+    seed: int,
+    on_progress: Callable[[Progress], None],
+    history_path: Path | None = None,
+) -> TrainReport:
+    """``students.sft.train`` by several processes; the arguments are the same.
+
+    Raises:
+        StageError: If a process died or stopped.
+        DistillError: What training itself raises.
+    """
+    order = TrainOrder(base, section, out_dir, checkpoint_dir, seed, history_path)
+    make_folder(checkpoint_dir)
+    with tempfile.TemporaryDirectory(prefix="distill-") as name:
+        folder = Path(name)
+        write_order(order, examples, folder)
+        team = _Team(
+            checkpoint_dir, Watch(processes.count, section.stall_seconds, time.monotonic())
+        )
+        try:
+            for rank in range(processes.count):
+                team.start(rank, processes, folder)
+            return team.wait(on_progress)
+        finally:
+            team.end()
+
+
+@dataclass(slots=True)
+class _Member:
+    """A process that has been started, and what it has said."""
+
+    rank: int
+    process: subprocess.Popen[bytes]
+    line: socket.socket
+    log: Path
+    unread: bytes = b""
+    failure: dict[str, Any] | None = None
+    is_done: bool = False
+
+    @property
+    def has_died(self) -> bool:
+        """Whether it ended otherwise than it should."""
+        return self.failure is not None or self.process.poll() not in {None, 0}
+
+    def last_words(self) -> str:
+        """The end of what it and its libraries printed."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(f"  | {line}" for line in lines[-_LAST_WORDS:] if line.strip())
+
+
+@dataclass(slots=True)
+class _Team:
+    """All processes of one training."""
+
+    logs: Path
+    watch: Watch
+    members: list[_Member] = field(default_factory=list)
+    report: dict[str, Any] | None = None
+
+    def start(self, rank: int, processes: Processes, folder: Path) -> None:
+        """Start one process, away from the terminal's signals."""
+        ours, theirs = socket.socketpair()
+        log = self.logs / f"rank-{rank}.log"
+        words = (folder, folder / "meeting-point", rank, processes.count, theirs.fileno())
+        with theirs, log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "students.worker", *map(str, words)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[theirs.fileno()],
+                env=processes.environment(rank),
+                start_new_session=True,
+            )
+        ours.setblocking(False)
+        self.members.append(_Member(rank, process, ours, log))
+
+    def wait(self, on_progress: Callable[[Progress], None]) -> TrainReport:
+        """Until all are done, or one is not well."""
+        with selectors.DefaultSelector() as lines:
+            for member in self.members:
+                lines.register(member.line, selectors.EVENT_READ, member)
+            while not all(member.is_done for member in self.members):
+                self._listen(lines, _LOOK_SECONDS, on_progress)
+                if any(member.has_died for member in self.members):
+                    self._hear_others(lines, on_progress)
+                    raise self._death()
+                stalled = self.watch.stalled(time.monotonic())
+                if stalled is not None:
+                    raise self._stall(stalled)
+        assert self.report is not None
+        return from_record(TrainReport, self.report, "the report of rank 0")
+
+    def end(self) -> None:
+        """End whoever is left, stopped ones too; a kill loses nothing since the last checkpoint."""
+        for member in self.members:
+            if member.process.poll() is None:
+                member.process.kill()
+        for member in self.members:
+            member.process.wait()
+            member.line.close()
+
+    def _listen(
+        self,
+        lines: selectors.BaseSelector,
+        seconds: float,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        for key, _ in lines.select(seconds):
+            member: _Member = key.data
+            try:
+                received = member.line.recv(1 << 16)
+            except OSError:
+                received = b""
+            if not received:
+                lines.unregister(member.line)
+                member.process.wait()
+                continue
+            *whole, member.unread = (member.unread + received).split(b"\n")
+            for line in whole:
+                self._take(member, json.loads(line), on_progress)
+
+    def _take(
+        self, member: _Member, message: dict[str, Any], on_progress: Callable[[Progress], None]
+    ) -> None:
+        ((kind, value),) = message.items()
+        if kind == "alive":
+            self.watch.hear(member.rank, value, time.monotonic())
+        elif kind == "progress":
+            on_progress(from_record(Progress, value, "progress"))
+        elif kind == "failed":
+            member.failure = value
+        elif kind == "done":
+            member.is_done = True
+            self.report = value or self.report
+
+    def _hear_others(
+        self, lines: selectors.BaseSelector, on_progress: Callable[[Progress], None]
+    ) -> None:
+        """The death of one is the failure of the others; hear them to know who was first."""
+        until = time.monotonic() + _OTHERS_SECONDS
+        while time.monotonic() < until and lines.get_map():
+            self._listen(lines, _LOOK_SECONDS, on_progress)
+
+    def _death(self) -> DistillError:
+        """What ended the training: an error with a name, else a kill, else the first to fail."""
+        dead = [member for member in self.members if member.has_died]
+        first = min(dead, key=_order_of_blame)
+        failure = first.failure
+        if failure is not None and failure["error"] is not None:
+            kind = getattr(errors, failure["error"])
+            error: DistillError = kind(failure["problem"], hint=failure["hint"])
+            return error
+        code = first.process.wait() if failure is None else 1
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "failed"
+        return StageError(
+            f"rank {first.rank} of {len(self.members)} {how} after step {self.watch.step}",
+            hint=f"{_GOES_ON}; its last words ({first.log}):\n{first.last_words()}",
+        )
+
+    def _stall(self, what: str) -> StageError:
+        return StageError(
+            f"training has stopped: {what}",
+            hint=f"{_GOES_ON}; if it was only slow, raise train.stall_seconds "
+            f"(now {self.watch.seconds:g})",
+        )
+
+
+def _order_of_blame(member: _Member) -> tuple[int, float]:
+    failure = member.failure
+    if failure is not None:
+        return (0 if failure["error"] is not None else 2), failure["at"]
+    return (1 if member.process.wait() < 0 else 3), 0.0
