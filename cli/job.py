@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,12 +27,15 @@ from cli.options import (
     Reuse,
     RunFolder,
 )
+from cli.processes import Gpus, Procs, is_launched, launched, processes_of
 from distill.layout import STAGES, Stage
 
 if TYPE_CHECKING:
     from distill.allowance import Limits
     from distill.manifest import RunManifest
     from distill.recipe import Recipe
+    from students.launched import Launched
+    from students.processes import Processes
 
 _SOME_FAILED = 11
 
@@ -82,14 +85,16 @@ _ALL: dict[str, tuple[object, object]] = {
     "dry_run": (DryRun, False),
     "as_json": (AsJson, False),
 }
+_PROCESSES: dict[str, tuple[object, object]] = {"gpus": (Gpus, None), "procs": (Procs, None)}
 _MORE: dict[JobName, dict[str, tuple[object, object]]] = {
-    "run": {**_SAMPLING, "reuse": (Reuse, None)},
+    "run": {**_SAMPLING, **_PROCESSES, "reuse": (Reuse, None)},
     "generate": {**_SAMPLING, "pilot": (Pilot, None), "reuse": (Reuse, None)},
     "train": {
         "data": (DataSet, None),
         "split": (DataSplit, None),
         "mapping": (DataMap, None),
         "preview": (Preview, None),
+        **_PROCESSES,
     },
     "eval": _SAMPLING,
 }
@@ -109,6 +114,7 @@ class Order:
         limits: What may be spent on sampling.
         pilot: Sample so many prompts only, and leave the stage unfinished.
         reuse: Another run whose answers are taken over.
+        processes: Who trains; ``None`` for this process alone.
     """
 
     source: Path
@@ -120,6 +126,7 @@ class Order:
     limits: "Limits | None" = None
     pilot: int | None = None
     reuse: Path | None = None
+    processes: "Processes | Launched | None" = None
 
     def command(self, name: str) -> str:
         """Another command about the same run, to be shown."""
@@ -148,6 +155,7 @@ def job_command(name: JobName) -> Callable[..., None]:
             limits=limits_of(given),
             pilot=given.get("pilot"),
             reuse=given.get("reuse"),
+            processes=processes_of(given.get("gpus"), given.get("procs")),
         )
         if given.get("preview"):
             from cli.preview import show_preview
@@ -155,6 +163,12 @@ def job_command(name: JobName) -> Callable[..., None]:
             show_preview(*recipe_and_folder(order), given["preview"], as_json=given["as_json"])
         elif given["dry_run"]:
             _show_plan(order, as_json=given["as_json"])
+        elif is_launched():
+            with launched(name, order.processes) as group:
+                if group.ranks.is_first:
+                    _carry_out(replace(order, processes=group), as_json=given["as_json"])
+                else:
+                    group.follow()
         else:
             _carry_out(order, as_json=given["as_json"])
 
@@ -236,7 +250,10 @@ def _carry_out(order: Order, *, as_json: bool) -> None:
         for stage in stages:
             note_intent(stage, recipe)
             with show_progress() as report:
-                outcome = run_stage(Job(run, report, order.limits, order.pilot, order.reuse), stage)
+                job = Job(
+                    run, report, order.limits, order.pilot, order.reuse, processes=order.processes
+                )
+                outcome = run_stage(job, stage)
             note_outcome(outcome)
             outcomes.append(outcome)
         manifest = run.manifest

@@ -5,6 +5,7 @@ The controls of an evaluation are trained in the same way on other examples.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from distill.types import Document, Example, Progress
 
 if TYPE_CHECKING:
     from distill.training_data import TrainingData
+    from students.train_report import TrainReport
 
 STUDENT: Variant = "student"
 _WHOLE = ""  # the data set of the whole training, as no stage can be called
@@ -93,7 +95,6 @@ def train_variant(
         data: Data sets from elsewhere by stage, if they are opened.
     """
     from distill.record_files import read_records
-    from students.sft import train
 
     recipe, paths = job.recipe, job.run.paths
     label = "train" if variant == STUDENT else f"train {variant}"
@@ -107,7 +108,7 @@ def train_variant(
         own = read_records(paths.examples(variant), Example)
     elif _WHOLE in data:
         own = data[_WHOLE].read()
-    trained = train(
+    trained = _trainer(job)(
         _by_stage(job, list(own), data) if recipe.train.stages else own,
         base_folder(job),
         recipe.train,
@@ -118,6 +119,19 @@ def train_variant(
         history_path=paths.history if variant == STUDENT else None,
     )
     return to_record(trained)
+
+
+def _trainer(job: Job) -> Callable[..., "TrainReport"]:
+    """What trains: this process, or several."""
+    from students.launch import train_together
+    from students.launched import Launched
+    from students.sft import train
+
+    if job.processes is None:
+        return train
+    if isinstance(job.processes, Launched):
+        return job.processes.train
+    return partial(train_together, processes=job.processes)
 
 
 def _by_stage(

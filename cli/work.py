@@ -3,11 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cli.progress import Report
 from distill.allowance import Limits
 from distill.recipe import Recipe
 from distill.rundir import RunDir, StageRun
+
+if TYPE_CHECKING:
+    from students.launched import Launched
+    from students.processes import Processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,7 @@ class Job:
         limits: What may be spent; ``None`` for no limit.
         pilot: Sample so many prompts only; ``None`` for all.
         reuse: Folder of a run whose answers are taken over; ``None`` for none.
+        processes: Who trains; ``None`` for this process alone.
     """
 
     run: RunDir
@@ -27,6 +33,7 @@ class Job:
     limits: Limits | None = None
     pilot: int | None = None
     reuse: Path | None = None
+    processes: "Processes | Launched | None" = None
 
     @property
     def recipe(self) -> Recipe:

@@ -26,6 +26,7 @@ from distill.storage import make_folder
 from distill.train_sections import TrainSection
 from distill.types import Progress
 from students.order import TrainOrder, write_order
+from students.parallel import Ranks
 from students.prepared import Trained
 from students.processes import Processes
 from students.train_report import TrainReport
@@ -55,6 +56,7 @@ def train_together(
         StageError: If a process died or stopped.
         DistillError: What training itself raises.
     """
+    Ranks(0, processes.count).turns(section.batch_tokens // section.seq_len)
     order = TrainOrder(base, section, out_dir, checkpoint_dir, seed, history_path)
     make_folder(checkpoint_dir)
     with tempfile.TemporaryDirectory(prefix="distill-") as name:

@@ -13,7 +13,6 @@ a GPU and on a CPU, alone and together.
 This module knows tensors and processes, nothing of recipes, files or how the processes started.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -226,36 +225,16 @@ def joined(ranks: Ranks, meeting_point: Path, timeout_seconds: float) -> Iterato
         timeout_seconds: How long one waits for the others before it gives up.
     """
     place = {"init_method": meeting_point.absolute().as_uri(), "rank": ranks.rank}
-    with _process_group(timeout_seconds, **place, world_size=ranks.size):
+    with process_group(timeout_seconds, **place, world_size=ranks.size):
         yield ranks
 
 
 @contextmanager
-def joined_by_launcher(timeout_seconds: float) -> Iterator[Ranks]:
-    """Be one of the processes that torchrun or accelerate started, while the block runs."""
-    with _process_group(timeout_seconds):
-        _forget_launcher()
-        yield Ranks(distributed.get_rank(), distributed.get_world_size())
-
-
-def is_launched() -> bool:
-    """Whether torchrun or accelerate started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-@contextmanager
-def _process_group(timeout_seconds: float, **place: Any) -> Iterator[None]:  # noqa: ANN401
+def process_group(timeout_seconds: float, **place: Any) -> Iterator[None]:  # noqa: ANN401
+    """Join torch's default group while the block runs; ``place`` is what torch wants to know."""
     backend = "cpu:gloo,cuda:nccl" if device_type() == "cuda" else "gloo"
     distributed.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds), **place)
     try:
         yield
     finally:
         distributed.destroy_process_group()
-
-
-def _forget_launcher() -> None:
-    """Or accelerate would wrap the model once more."""
-    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
-    for name in list(os.environ):
-        if name in names or name.startswith(("ACCELERATE_", "FSDP_")):
-            del os.environ[name]
