@@ -26,6 +26,7 @@ from cli.export import export
 from cli.failures import EXIT_CODES, INTERRUPTED, report_failure, report_stop
 from cli.filter import filter_
 from cli.filters import filters
+from cli.fit import fit
 from cli.init import init
 from cli.job import JOBS, job_command
 from cli.plan import plan
@@ -58,6 +59,7 @@ app.command("init", rich_help_panel=_SET_UP)(init)
 app.command("doctor", rich_help_panel=_SET_UP)(doctor)
 app.command("teachers", rich_help_panel=_SET_UP)(teachers)
 app.command("students", rich_help_panel=_SET_UP)(students)
+app.command("fit", rich_help_panel=_SET_UP)(fit)
 app.command("plan", rich_help_panel=_SET_UP)(plan)
 app.command("filters", rich_help_panel=_SET_UP)(filters)
 app.command("benchmarks", rich_help_panel=_SET_UP)(benchmarks)

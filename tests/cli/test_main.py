@@ -13,6 +13,7 @@ COMMANDS = [
     "doctor",
     "teachers",
     "students",
+    "fit",
     "plan",
     "filters",
     "benchmarks",
