@@ -1,4 +1,4 @@
-"""``distill students``: the students that are known, from the catalogue."""
+"""``distill students``: the students that are known, from the catalogue, and where they fit."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +9,14 @@ from cli.console import columns, paint, say, say_json, table
 from cli.options import AsJson
 
 if TYPE_CHECKING:
-    from students.catalog import KnownStudent, PublishedSettings
+    from students.catalog import Architecture, KnownStudent, PublishedSettings
+    from students.memory_settings import Method
+
+_GPUS_GB = (8, 12, 16, 24, 48, 80)
+_METHODS: "tuple[Method, ...]" = ("full", "lora", "qlora")
+# Rows of this length hold most reasoning traces: a fuller method that takes them goes first.
+_LONG_TOKENS = 16_384
+_KILO = 1024
 
 
 def students(
@@ -22,8 +29,8 @@ def students(
 ) -> None:
     """List the known students.
 
-    Size, context, template, licence, and settings that others trained each with. Any other causal
-    language model with a chat template works as student.kind = "hub" or "local".
+    Size, context, template, licence, what one GPU can train, and settings that others trained each
+    with. Any other causal language model works as student.kind = "hub" or "local".
 
     Example: distill students Qwen2.5-7B
     """
@@ -38,6 +45,9 @@ def students(
         say("Student in the package: embedded (no network)\n")
         say('On the Hub: student.kind = "hub", student.model = ...')
         say(_overview(shown))
+        say("\nWhat one GPU trains, and the longest row: the fullest method that takes 16k tokens,")
+        say("else the one that takes most (distill fit NAME says what it is made of)")
+        say(_fits_table(shown))
         say("\nMore on one: distill students NAME")
 
 
@@ -54,6 +64,30 @@ def _overview(shown: "list[KnownStudent]") -> str:
         for one in shown
     ]
     return table(rows)
+
+
+def _fits_table(shown: "list[KnownStudent]") -> str:
+    """One row for each size: a base and its chat form are built alike."""
+    sizes = {(one.family, one.size): one for one in reversed(shown)}
+    rows = [["", *(f"{size} GB" for size in _GPUS_GB)]]
+    rows += [
+        [f"{family} {size}", *(_best(lengths) for lengths in _fits(one.architecture).values())]
+        for (family, size), one in reversed(sizes.items())
+    ]
+    return table(rows)
+
+
+def _fits(facts: "Architecture") -> "dict[int, dict[Method, int]]":
+    """Longest row by GPU and method; 0 where the method does not fit."""
+    from students.memory_advice import what_fits
+
+    return {size: what_fits(facts, size * _KILO**3) for size in _GPUS_GB}
+
+
+def _best(lengths: "dict[Method, int]") -> str:
+    long = [method for method in _METHODS if lengths[method] >= _LONG_TOKENS]
+    method = long[0] if long else max(_METHODS, key=lambda one: lengths[one])
+    return f"{method} {_context(lengths[method])}" if lengths[method] else "-"
 
 
 def _say_one(student: "KnownStudent") -> None:
@@ -80,9 +114,16 @@ def _say_one(student: "KnownStudent") -> None:
     ]
     say(f"{paint(student.name, 'bold')}  {student.family} {student.size}")
     say(columns([row for row in known if row[1]]))
+    say("\nLongest row that one GPU trains on, in tokens")
+    fits = _fits(facts)
+    rows = [["", *(f"{size} GB" for size in fits)]]
+    for method in _METHODS:
+        lengths = [by_method[method] for by_method in fits.values()]
+        rows.append([method, *(_context(length) if length else "-" for length in lengths)])
+    say(table(rows))
     say("\nPublished settings")
-    rows = [_settings_row(one) for one in student.settings]
-    say(columns(rows) if rows else "  none known for this size")
+    published = [_settings_row(one) for one in student.settings]
+    say(columns(published) if published else "  none known for this size")
     if not any(one.method == "lora" for one in student.settings):
         say("  LoRA: about ten times the full learning rate (LoRA Without Regret, 2025)")
     say(f'\nIn a recipe\n  [student]\n  kind = "hub"\n  model = "{student.name}"')
@@ -103,7 +144,7 @@ def _settings_row(one: "PublishedSettings") -> tuple[str, str]:
 def _plain(student: "KnownStudent") -> dict[str, object]:
     found = asdict(student)
     found["architecture"]["parameters"] = student.architecture.parameters
-    return {**found, "as_of": str(student.as_of)}
+    return {**found, "as_of": str(student.as_of), "longest_row": _fits(student.architecture)}
 
 
 def _billions(parameters: int) -> str:
@@ -111,4 +152,4 @@ def _billions(parameters: int) -> str:
 
 
 def _context(tokens: int) -> str:
-    return f"{tokens // 1024}k"
+    return f"{tokens // _KILO}k" if tokens >= _KILO else str(tokens)
