@@ -1,17 +1,13 @@
 """``LocalCompleter``: a causal language model on this machine as a ``Completer``.
 
-It takes a block of requests, reads all prompts at once, and decodes row by row with a KV cache.
-Finished rows leave the batch, so that the last long rows do not pay for the short ones. Which rows
-share a block changes the rounding of their logits in the last digits; therefore a resumed run asks
-for whole blocks again (``has_independent_rows`` is ``False``), and gets the same tokens.
+It renders prompts, keeps the engine filled from the request source, and turns finished rows into
+completions. A sample's random numbers come from seed, prompt and sample index alone, and a row is
+computed as if it were alone (``engine.slots``), so what is sampled does not depend on the batch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.cache_utils import Cache
 
 from distill.reasoning import THINK_CLOSE, split_reasoning
 from distill.types import (
@@ -24,32 +20,20 @@ from distill.types import (
     Sampling,
     Usage,
 )
-from engine.cache import GrowingLayer
 from engine.chat_format import is_reasoning_opened, render
-from engine.drawing import UniformStreams, draw_tokens
-from engine.latent import EXPANDED, LatentLayer, expands_latents
-from engine.threads import fitting_threads
+from engine.row import Decoding, Row
+from engine.session import Engine
 
-# Rows are dropped from the batch once this share of them is finished: each drop copies the cache.
-_DROP_SHARE = 0.15
-
-
-@dataclass(slots=True)
-class _Row:
-    """One request on its way: its place in the block and the tokens so far."""
-
-    index: int
-    request: Request
-    prompt_ids: list[int]
-    limit: int
-    token_ids: list[int] = field(default_factory=list)
+_REFILL_SHARE = 8
+"""Free rows are filled once they are an eighth of all: many prompts are read at once."""
+_SAMPLES_AT_ONCE = 16
 
 
 class LocalCompleter:
-    """Samples a transformers model in blocks of ``batch_size`` requests."""
+    """Samples a transformers model, up to ``batch_size`` requests at once."""
 
-    has_independent_rows = False
-    samples_at_once = 1
+    has_independent_rows = True
+    samples_at_once = _SAMPLES_AT_ONCE
     is_billed = False
 
     def __init__(
@@ -60,6 +44,7 @@ class LocalCompleter:
         name: str,
         fingerprint: str,
         batch_size: int = 256,
+        budget_tokens: int | None = None,
     ) -> None:
         """Wrap a loaded model.
 
@@ -68,98 +53,64 @@ class LocalCompleter:
             tokenizer: With a chat template.
             name: What traces call the model.
             fingerprint: Hash of its weights, tokenizer and template.
-            batch_size: Rows decoded at once; part of what a sampled token depends on.
+            batch_size: Rows decoded at once.
+            budget_tokens: Places for tokens in the cache; by default what the memory holds.
         """
         self.model = name
-        self.fingerprint = f"{fingerprint}/{batch_size}"
-        self._lm = model
-        self._expands_latents = expands_latents(model)
-        if self._expands_latents:
-            model.set_attn_implementation(EXPANDED)
+        self.fingerprint = fingerprint
         self._tokenizer = tokenizer
         self._batch_size = batch_size
-        self._end_ids = _end_ids(model, tokenizer)
-        self._context_tokens = int(getattr(model.config, "max_position_embeddings", 0)) or 1 << 30
+        self._end_ids = end_ids(model, tokenizer)
+        self._engine = Engine(
+            model, end_ids=self._end_ids, most_rows=batch_size, budget_tokens=budget_tokens
+        )
 
     def progress_figures(self) -> Mapping[str, str]:
         """Nothing beside the sampling loop's own figures."""
         return {}
 
     def complete(self, source: RequestSource, sampling: Sampling) -> Iterator[Answer]:
-        """Take blocks until there are no more, yielding each answer when its row is finished."""
-        with fitting_threads(self._lm.num_parameters()):
-            while requests := source.take(self._batch_size):
-                yield from self._complete_block(list(requests), sampling)
+        """Keep rows running until there are no more, yielding each answer when it is finished."""
+        decoding = Decoding(sampling.temperature, sampling.top_p, max_tokens=sampling.max_tokens)
+        under_way: dict[Row, Request] = {}
+        try:
+            while True:
+                yield from self._fill(source, sampling.seed, decoding, under_way)
+                if not under_way:
+                    return
+                for row in self._engine.step():
+                    if row.finish is not None:
+                        yield Answer(under_way.pop(row), self._completion(row))
+        finally:
+            for row in under_way:
+                self._engine.cancel(row)
 
-    def _complete_block(self, requests: list[Request], sampling: Sampling) -> Iterator[Answer]:
-        rows: list[_Row] = []
-        for index, request in enumerate(requests):
-            message = Message("user", request.prompt.text)
-            prompt_ids = render(self._tokenizer, [message], add_generation_prompt=True)
-            limit = min(sampling.max_tokens, self._context_tokens - len(prompt_ids))
-            if limit < 1:
-                yield Answer(request, self._too_long(prompt_ids))
-            else:
-                rows.append(_Row(index, request, prompt_ids, limit))
-        if rows:
-            yield from self._decode(rows, UniformStreams(requests, sampling.seed), sampling)
-
-    @torch.inference_mode()
-    def _decode(
-        self, rows: list[_Row], uniforms: UniformStreams, sampling: Sampling
+    def _fill(
+        self,
+        source: RequestSource,
+        seed: int,
+        decoding: Decoding,
+        under_way: dict[Row, Request],
     ) -> Iterator[Answer]:
-        """Read the prompts, then one token per row and step until every row is finished."""
-        device = self._lm.device
-        cache = Cache(
-            layer_class_to_replicate=LatentLayer if self._expands_latents else GrowingLayer
-        )
-        extra = {"expanded_cache": cache} if self._expands_latents else {}
-        ids_B_T, mask_B_T = self._left_padded([row.prompt_ids for row in rows])
-        positions_B_T = (mask_B_T.cumsum(dim=-1) - 1).clamp(min=0)
-        waiting = dict(enumerate(rows))  # batch row -> its request, until it is answered
-        while True:
-            logits_B_V = self._lm(
-                input_ids=ids_B_T,
-                attention_mask=mask_B_T,
-                position_ids=positions_B_T,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-                **extra,
-            ).logits[:, -1]
-            numbers = torch.from_numpy(uniforms.next()[[row.index for row in rows]]).to(device)
-            tokens_B = draw_tokens(logits_B_V, numbers, sampling.temperature, sampling.top_p)
-            tokens = tokens_B.tolist()
-            for batch_row, row in list(waiting.items()):
-                row.token_ids.append(tokens[batch_row])
-                if tokens[batch_row] in self._end_ids or len(row.token_ids) == row.limit:
-                    del waiting[batch_row]
-                    yield Answer(row.request, self._completion(row))
-            if not waiting:
-                return
-            if len(waiting) <= (1 - _DROP_SHARE) * len(rows):
-                kept = torch.tensor(list(waiting), device=device)
-                rows = [rows[batch_row] for batch_row in waiting]
-                waiting = dict(enumerate(rows))
-                cache.batch_select_indices(kept)
-                tokens_B, mask_B_T = tokens_B[kept], mask_B_T[kept]
-                positions_B_T = positions_B_T[kept]
-            ids_B_T = tokens_B[:, None]
-            mask_B_T = torch.cat([mask_B_T, mask_B_T.new_ones(len(rows), 1)], dim=1)
-            positions_B_T = positions_B_T[:, -1:] + 1
+        """Take requests while there is room; a prompt that is too long is answered at once."""
+        is_failing = True
+        free = self._batch_size - len(under_way)
+        if under_way and free * _REFILL_SHARE < self._batch_size:
+            return
+        while is_failing and (requests := source.take(self._batch_size - len(under_way))):
+            is_failing = False
+            for request in requests:
+                message = Message("user", request.prompt.text)
+                prompt_ids = render(self._tokenizer, [message], add_generation_prompt=True)
+                if len(prompt_ids) >= self._engine.longest:
+                    is_failing = True
+                    yield Answer(request, self._too_long(prompt_ids))
+                    continue
+                row = self._engine.add(prompt_ids, decoding, name=_stream_name(request, seed))
+                under_way[row] = request
 
-    def _left_padded(self, prompts: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """``[[pad a a] [b b b]]`` and its mask, so that every prompt ends in the last column."""
-        length = max(map(len, prompts))
-        ids_B_T = torch.zeros(len(prompts), length, dtype=torch.long)
-        mask_B_T = torch.zeros(len(prompts), length, dtype=torch.long)
-        for index, prompt_ids in enumerate(prompts):
-            ids_B_T[index, length - len(prompt_ids) :] = torch.tensor(prompt_ids)
-            mask_B_T[index, length - len(prompt_ids) :] = 1
-        return ids_B_T.to(self._lm.device), mask_B_T.to(self._lm.device)
-
-    def _completion(self, row: _Row) -> Completion:
-        is_ended = row.token_ids[-1] in self._end_ids
+    def _completion(self, row: Row) -> Completion:
+        is_ended = row.finish == "stop"
         finish: FinishReason = "stop" if is_ended else "length"
         written = row.token_ids[:-1] if is_ended else row.token_ids
         text = str(self._tokenizer.decode(written, skip_special_tokens=True))
@@ -186,7 +137,7 @@ class LocalCompleter:
         return len(self._tokenizer(reasoning, add_special_tokens=False)["input_ids"])
 
     def _too_long(self, prompt_ids: list[int]) -> Completion:
-        problem = f"the prompt has {len(prompt_ids)} tokens, the model reads {self._context_tokens}"
+        problem = f"the prompt has {len(prompt_ids)} tokens, the model reads {self._engine.longest}"
         return Completion(
             text="",
             finish="error",
@@ -195,7 +146,7 @@ class LocalCompleter:
         )
 
 
-def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Token ids that end a completion: what the generation config says, else the tokenizer's."""
     config = model.generation_config
     configured = config.eos_token_id if config is not None else None
@@ -204,3 +155,7 @@ def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
     if configured is None:
         return frozenset()
     return frozenset([configured] if isinstance(configured, int) else configured)
+
+
+def _stream_name(request: Request, seed: int) -> str:
+    return f"{seed}/{request.prompt.id}/{request.sample_index}/{request.prompt.text}"

@@ -9,37 +9,32 @@ import hashlib
 import numpy as np
 import torch
 
-from distill.types import Request
-
-_CHUNK = 64
-
-
-class UniformStreams:
-    """One endless stream of numbers in [0, 1) per request of a block."""
-
-    def __init__(self, requests: list[Request], seed: int) -> None:
-        """Seed one generator per request."""
-        self._generators = [_generator(request, seed) for request in requests]
-        self._chunk = np.empty((0, 0))
-        self._used = _CHUNK
-
-    def next(self) -> np.ndarray:
-        """One number per request of the block, ``[B]``, finished ones included."""
-        if self._used == _CHUNK:
-            self._chunk = np.stack([generator.random(_CHUNK) for generator in self._generators])
-            self._used = 0
-        self._used += 1
-        return self._chunk[:, self._used - 1]
+_FIRST_CANDIDATES = 64
+"""Nuclei are nearly always smaller: sorting the rest of a vocabulary is the exception."""
 
 
-def _generator(request: Request, seed: int) -> np.random.Generator:
-    name = f"{seed}/{request.prompt.id}/{request.sample_index}/{request.prompt.text}"
-    digest = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+class UniformStream:
+    """One endless stream of numbers in [0, 1), named by what it is for."""
+
+    def __init__(self, name: str) -> None:
+        """Seed a generator by ``name``, such as seed, prompt and sample index."""
+        digest = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=16).digest()
+        key = int.from_bytes(digest, "little")
+        self._generator = np.random.Generator(np.random.Philox(key=key))
+
+    def next(self) -> float:
+        """The next number."""
+        return float(self._generator.random())
 
 
 def draw_tokens(
-    logits_B_V: torch.Tensor, uniforms_B: torch.Tensor, temperature: float, top_p: float
+    logits_B_V: torch.Tensor,
+    uniforms_B: torch.Tensor,
+    temperature: float,
+    top_p: float,
+    *,
+    top_k: int = 0,
+    min_p: float = 0.0,
 ) -> torch.Tensor:
     """Draw one token per row by inverting the cumulative distribution.
 
@@ -48,6 +43,8 @@ def draw_tokens(
         uniforms_B: One number in [0, 1) per row; the same number gives the same token.
         temperature: 0 takes the likeliest token.
         top_p: Only the smallest set of likeliest tokens with at least this mass is drawn from.
+        top_k: Only so many of the likeliest tokens are drawn from; 0 for all.
+        min_p: Only tokens at least this likely, as a share of the likeliest one; 0 for all.
 
     Returns:
         Token ids, ``[B]``.
@@ -59,14 +56,49 @@ def draw_tokens(
     """
     if temperature == 0:
         return logits_B_V.argmax(dim=-1)
-    probabilities_B_V = (logits_B_V.double() / temperature).softmax(dim=-1)
-    if top_p >= 1:
-        return _invert(probabilities_B_V, uniforms_B)
-    sorted_B_V, order_B_V = probabilities_B_V.sort(dim=-1, descending=True, stable=True)
-    mass_before_B_V = sorted_B_V.cumsum(dim=-1) - sorted_B_V
-    sorted_B_V[mass_before_B_V >= top_p] = 0
-    ranks_B = _invert(sorted_B_V, uniforms_B)
-    return order_B_V.gather(1, ranks_B[:, None]).squeeze(1)
+    scores_B_V = logits_B_V.float() / temperature
+    if top_p >= 1 and not top_k and not min_p:
+        return _invert(scores_B_V.double().softmax(dim=-1), uniforms_B)
+    vocabulary = scores_B_V.shape[1]
+    candidates = min(vocabulary, top_k or _FIRST_CANDIDATES)
+    tokens_B, is_open_B = _draw_from(scores_B_V, uniforms_B, candidates, top_p, min_p)
+    if candidates < vocabulary and not top_k and is_open_B.any():
+        open_rows = is_open_B.nonzero().squeeze(1)
+        tokens_B[open_rows], _ = _draw_from(
+            scores_B_V[open_rows], uniforms_B[open_rows], vocabulary, top_p, min_p
+        )
+    return tokens_B
+
+
+def token_logprobs(logits_B_V: torch.Tensor, tokens_B: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities of tokens by the model itself, before temperature and truncation, [B]."""
+    scores_B_V = logits_B_V.float()
+    chosen_B = scores_B_V.gather(1, tokens_B[:, None]).squeeze(1)
+    return chosen_B - scores_B_V.logsumexp(dim=-1)
+
+
+def penalised(logits_V: torch.Tensor, token_ids: set[int], penalty: float) -> torch.Tensor:
+    """Scores of one row with tokens that it holds already made less likely (CTRL, Keskar 2019)."""
+    seen = torch.tensor(sorted(token_ids), device=logits_V.device)
+    scores = logits_V[seen]
+    return logits_V.index_put((seen,), torch.where(scores > 0, scores / penalty, scores * penalty))
+
+
+def _draw_from(
+    scores_B_V: torch.Tensor,
+    uniforms_B: torch.Tensor,
+    candidates: int,
+    top_p: float,
+    min_p: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw among the likeliest ``candidates``; whether the last of them was still in the set."""
+    top_B_C, ids_B_C = scores_B_V.topk(candidates, dim=-1)
+    normaliser_B = scores_B_V.logsumexp(dim=-1, keepdim=True)
+    weights_B_C = (top_B_C.double() - normaliser_B).exp()
+    mass_before_B_C = weights_B_C.cumsum(dim=-1) - weights_B_C
+    is_kept_B_C = (mass_before_B_C < top_p) & (weights_B_C >= min_p * weights_B_C[:, :1])
+    ranks_B = _invert(weights_B_C * is_kept_B_C, uniforms_B)
+    return ids_B_C.gather(1, ranks_B[:, None]).squeeze(1), is_kept_B_C[:, -1]
 
 
 def _invert(weights_B_V: torch.Tensor, uniforms_B: torch.Tensor) -> torch.Tensor:

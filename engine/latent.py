@@ -1,101 +1,82 @@
-"""Fast decoding for models with latent attention (DeepSeek-V2 and later).
+"""Latent attention (DeepSeek-V2 and later) in the space of the latents.
 
-Transformers caches the latents and expands all of them into keys and values again for every new
-token, and PyTorch's fused attention refuses values that are narrower than the keys. For a small
-model both cost far more than they save. Here the expanded keys and values are cached instead, the
-values padded with zeros to the width of the keys: zeros in, zeros out, and cut off the result.
+Such a model writes one short vector per token, from which the keys and values of all heads are
+expanded: ``key_h = [W_h latent | rope]``, ``value_h = V_h latent``. Transformers expands all of
+them again for every new token. Here the latents alone are kept and the expansion moves to the
+other side of the products (DeepSeek-V2 report, section 2.1.2):
 
-    past_key_values.update(latents)   passes the new latents through, stores nothing
-    the model expands them            keys and values of the new tokens only
-    expanded_attention                appends them to the cache and attends to all of it
+    score = query_h . W_h latent + query_rope . rope = (W_h^T query_h) . latent + ...
+    output = sum_t weight_t V_h latent_t = V_h (sum_t weight_t latent_t)
 
-The cache travels to the attention function as the model's keyword argument ``expanded_cache``.
+So all heads attend to one and the same sequence, and a token takes ``rank + rope`` numbers.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.nn import functional
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.cache_utils import Cache
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
-
-from engine.cache import GrowingLayer
-
-EXPANDED = "expanded_latents"
-
-# Above this the expanded cache outgrows the latents so far that memory decides, not time.
-_MOST_BYTES_PER_TOKEN = 64 * 1024
+from torch import nn
+from transformers import PreTrainedModel
 
 
-class LatentLayer(GrowingLayer):
-    """Keys and values of one layer, expanded; ``update`` lets the latents through."""
+class LatentTap:
+    """Stands where a model expects its cache, and catches the new latents on their way."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._states: dict[int, torch.Tensor] = {}
 
     def update(
-        self,
-        key_states: torch.Tensor,
-        value_states: torch.Tensor,
-        *_args: object,
-        **_kwargs: object,
+        self, latents: torch.Tensor, rope: torch.Tensor, layer_idx: int, *_args: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the new latents as they are: ``append`` stores what the model makes of them."""
-        return key_states, value_states
+        """Remember a layer's new latents ``[1, 1, N, width]`` and let them through."""
+        self._states[layer_idx] = torch.cat([latents, rope], dim=-1)[0]
+        return latents, rope
 
-    def append(self, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store keys and widened values of the new tokens and return all so far."""
-        widened = functional.pad(value, (0, key.shape[-1] - value.shape[-1]))
-        return super().update(key, widened)
-
-
-def expands_latents(model: PreTrainedModel) -> bool:
-    """Whether a model has latent attention and is small enough to cache what it expands to."""
-    config = model.config
-    if getattr(config, "kv_lora_rank", None) is None or not hasattr(config, "qk_head_dim"):
-        return False
-    widths = 2 * config.qk_head_dim * config.num_attention_heads * config.num_hidden_layers
-    return bool(widths * torch.finfo(model.dtype).bits // 8 <= _MOST_BYTES_PER_TOKEN)
+    def states(self, layer_idx: int) -> torch.Tensor:
+        """Latents and rotated keys of a layer's new tokens, ``[1, N, rank + rope]``."""
+        return self._states[layer_idx]
 
 
-def expanded_attention(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    *,
-    expanded_cache: Cache | None = None,
-    **kwargs: Any,  # noqa: ANN401 - whatever else transformers hands over
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Scaled dot-product attention over the expanded cache; plain where there is none.
+def is_latent(model: PreTrainedModel) -> bool:
+    """Whether a model has latent attention."""
+    return getattr(model.config, "kv_lora_rank", None) is not None
+
+
+def has_plain_expansion(model: PreTrainedModel) -> bool:
+    """Whether the expanding weights can be taken apart: not quantised, not spread over devices."""
+    expansions = [module for name, module in model.named_modules() if name.endswith("kv_b_proj")]
+    return all(
+        type(module) is nn.Linear
+        and type(module.weight) is nn.Parameter
+        and module.weight.is_floating_point()
+        and module.weight.device.type != "meta"
+        for module in expansions
+    )
+
+
+def absorbed(
+    module: Any,  # noqa: ANN401 - an attention layer of transformers
+    queries_N: torch.Tensor,
+) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
+    """Queries in the space of the latents, and what brings an output back from there.
 
     Args:
-        module: The attention layer that calls.
-        query: ``[B, heads, T, qk_head_dim]``.
-        key: ``[B, heads, T, qk_head_dim]``, of the new tokens.
-        value: ``[B, heads, T, v_head_dim]``, of the new tokens.
-        attention_mask: As sdpa takes it, over all tokens.
-        expanded_cache: Where to append; its layers are ``LatentLayer``.
-        kwargs: What else sdpa takes.
+        module: The attention layer.
+        queries_N: ``[N, heads, key width]``.
 
     Returns:
-        ``[B, T, heads, v_head_dim]`` and no attention weights.
+        ``[N, heads, rank + rope]``, and a function from ``[B, heads, rank + rope]`` (of which
+        the last ``rope`` numbers mean nothing) to ``[B, heads, value width]``.
     """
-    width = value.shape[-1]
-    if expanded_cache is not None:
-        layer_idx: Any = module.layer_idx
-        layer: Any = _layer(expanded_cache, layer_idx)
-        key, value = layer.append(key, value)
-    output, weights = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    return output[..., :width], weights
+    rank, key_width = module.kv_lora_rank, module.qk_nope_head_dim
+    weight = module.kv_b_proj.weight.view(-1, key_width + module.v_head_dim, rank)
+    to_key, to_value = weight.split([key_width, module.v_head_dim], dim=1)
+    plain, rope = queries_N.split([key_width, module.qk_rope_head_dim], dim=-1)
+    in_latents = torch.bmm(plain.transpose(0, 1), to_key).transpose(0, 1)
 
+    def expand(attended_B: torch.Tensor) -> torch.Tensor:
+        latents = attended_B[..., :rank].transpose(0, 1)
+        return torch.bmm(latents, to_value.transpose(1, 2)).transpose(0, 1)
 
-def _layer(cache: Cache, index: int) -> LatentLayer:
-    layer = cache.layers[index]
-    if not isinstance(layer, LatentLayer):
-        raise TypeError(f"layer {index} of the cache is a {type(layer).__name__}")
-    return layer
-
-
-AttentionInterface.register(EXPANDED, expanded_attention)
-AttentionMaskInterface.register(EXPANDED, sdpa_mask)
+    return torch.cat([in_latents, rope], dim=-1), expand

@@ -1,5 +1,7 @@
 """Tiny random models of both embedded architectures, with the embedded tokenizer."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -7,6 +9,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 import students.embedded.pretrain
 import teachers.embedded.pretrain
 from engine.making.tokenizer import build_tokenizer
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_thread() -> Iterator[None]:
+    """Tiny products on several threads wait for each other, most of all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -57,12 +57,12 @@ def test_greedy_tokens_equal_generate_for_every_row(
         assert completion.usage.output_tokens == len(expected)
 
 
-def test_the_same_blocks_give_the_same_tokens(
+def test_samples_do_not_depend_on_batch_size_or_order(
     random_model: PreTrainedModel, embedded_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     sampling = Sampling(temperature=1.0, top_p=0.9, max_tokens=16, seed=5)
     first = sample(random_model, embedded_tokenizer, PROMPTS, sampling)
-    second = sample(random_model, embedded_tokenizer, PROMPTS, sampling)
+    second = sample(random_model, embedded_tokenizer, PROMPTS[::-1], sampling, batch_size=5)
     assert first == second
 
 

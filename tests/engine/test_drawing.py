@@ -1,7 +1,6 @@
 import torch
 
-from distill.types import Prompt, Request
-from engine.drawing import UniformStreams, draw_tokens
+from engine.drawing import UniformStream, draw_tokens
 
 
 def test_draws_follow_the_softmax() -> None:
@@ -34,8 +33,29 @@ def test_a_token_of_no_probability_is_never_drawn() -> None:
     assert drawn.tolist() == [1, 1, 3, 3]
 
 
-def test_numbers_belong_to_the_request_not_to_its_place_in_the_block() -> None:
-    one, two = (Request(Prompt(id=name, text=name), 0) for name in ("one", "two"))
-    first, second = UniformStreams([one, two], seed=1), UniformStreams([two, one], seed=1)
-    for _ in range(100):
-        assert first.next().tolist() == second.next()[::-1].tolist()
+def test_the_same_name_gives_the_same_numbers_and_another_name_others() -> None:
+    first, same, other = UniformStream("7/p/0"), UniformStream("7/p/0"), UniformStream("7/p/1")
+    numbers = [first.next() for _ in range(100)]
+    assert numbers == [same.next() for _ in range(100)]
+    assert not set(numbers) & {other.next() for _ in range(100)}
+    assert all(0 <= number < 1 for number in numbers)
+
+
+def test_a_wide_nucleus_is_drawn_as_one_that_is_sorted_whole() -> None:
+    logits_B_V = torch.randn(50, 300, generator=torch.Generator().manual_seed(0)) / 4
+    uniforms_B = (torch.arange(50) + 0.5) / 50
+    drawn = draw_tokens(logits_B_V, uniforms_B, 1.0, 0.9)
+    for logits_V, uniform, token in zip(logits_B_V, uniforms_B, drawn, strict=True):
+        mass, order = logits_V.double().softmax(0).sort(descending=True)
+        size = int((mass.cumsum(0) < 0.9).sum()) + 1
+        assert size > 64  # more than the candidates that are looked at first
+        place = int((mass[:size].cumsum(0) <= uniform * mass[:size].sum()).sum())
+        assert token == order[place]
+
+
+def test_top_k_and_min_p_leave_the_likeliest() -> None:
+    logits_B_V = torch.log(torch.tensor([[0.1, 0.5, 0.3, 0.1]])).expand(1_000, 4)
+    uniforms_B = (torch.arange(1_000) + 0.5) / 1_000
+    assert set(draw_tokens(logits_B_V, uniforms_B, 1.0, 1.0, top_k=2).tolist()) == {1, 2}
+    assert set(draw_tokens(logits_B_V, uniforms_B, 1.0, 1.0, min_p=0.5).tolist()) == {1, 2}
+    assert set(draw_tokens(logits_B_V, uniforms_B, 1.0, 1.0, min_p=0.7).tolist()) == {1}
