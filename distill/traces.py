@@ -26,7 +26,7 @@ from distill.types import Completer, JudgedTrace, Prompt, Sampling, Verifier
 _HEADER = "header"
 _TRACE = "trace"
 _HASHED = {
-    "fingerprint": "the model's weights, template or batch size changed",
+    "fingerprint": "the model's weights or template changed",
     "prompts": "the prompts changed",
 }
 _NAMED = ("model", "verifier")

@@ -242,7 +242,7 @@ def test_a_stored_answer_counts_when_its_block_comes_out_differently(
             {"sampling": Sampling(temperature=1.0, seed=3)},
             "temperature was 0.6, is 1.0",
         ),
-        ({"completer": {"fingerprint": "f2"}}, "weights, template or batch size changed"),
+        ({"completer": {"fingerprint": "f2"}}, "weights or template changed"),
         ({"prompts": "other"}, "the prompts changed"),
     ],
 )
