@@ -29,8 +29,14 @@ def cost(
 
     Example: distill cost runs/my-run
     """
+    from distill.evaluation import is_evaluation
     from distill.stored_run import read_run
 
+    if is_evaluation(run):
+        from cli.cost_eval import show_cost
+
+        show_cost(run, as_json=as_json)
+        return
     stored = read_run(run)
     stages, lost = _stages(stored)
     if as_json:

@@ -1,9 +1,11 @@
 """``distill eval MODEL --benchmark NAME``: one model on one benchmark, in a folder of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import typer
 
 from cli.console import columns, note, paint_note, say, say_json, shown_path
 from cli.eval_models import ModelChoice, find_model, opened
@@ -23,6 +25,8 @@ from distill.recipe import SamplingSection
 from distill.records import to_record
 from distill.types import Completer
 from distill.verify import build_verifier
+
+_SOME_FAILED = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +87,14 @@ def evaluate_alone(wanted: Wanted, *, dry_run: bool, as_json: bool) -> None:
     result, paths = _carry_out(prepared, wanted)
     if as_json:
         say_json({"run": str(prepared.folder), **to_record(result)})
-        return
-    say(result_text(result, wanted.ks))
+    else:
+        _say_result(result, paths, wanted.ks)
+    if result.report.failed:
+        raise typer.Exit(_SOME_FAILED)
+
+
+def _say_result(result: EvalResult, paths: RunLayout, ks: Sequence[int]) -> None:
+    say(result_text(result, ks))
     say(f"\nIn {shown_path(paths.root.resolve())}")
     who = result.report.who
     places = [

@@ -1,6 +1,7 @@
 """Which model ``distill eval MODEL`` means, and opening it as something that completes prompts.
 
-A folder or file is looked for first; what is none may be a model of a known endpoint.
+A folder or file is looked for first; what is none may be a model of a known endpoint, or one of the
+Hub.
 """
 
 import re
@@ -21,8 +22,8 @@ Kind = Literal["folder", "adapter", "gguf", "teacher"]
 GGUF_SLOTS: Final = 4
 _ALLOWED: Final = (
     "A model is: a student's or base's folder, an adapter's folder, a .gguf file, a run folder or a"
-    " recipe (--who says which of its models), or ENDPOINT/MODEL such as deepseek/deepseek-flash"
-    " (`distill teachers` lists endpoints; --base-url names another server)."
+    " recipe (--who says which of its models), OWNER/NAME on the Hub, or ENDPOINT/MODEL such as"
+    " deepseek/deepseek-flash (`distill teachers` lists endpoints; --base-url names another one)."
 )
 
 
@@ -145,6 +146,11 @@ def _endpoint(reference: str, base_url: str | None, settings: Sequence[str]) -> 
         table: dict[str, Any] = {"kind": "api", "endpoint": endpoint, "model": model}
     elif base_url is not None:
         table = {"kind": "api", "model": reference}
+    elif _is_on_hub(reference):
+        from students.base import named_folder
+
+        name = _slug(reference.rpartition("/")[2])
+        return ModelChoice("folder", name, name, named_folder(reference))
     else:
         raise ModelError(f"there is no model '{reference}' here", hint=_ALLOWED)
     if base_url is not None:
@@ -155,6 +161,14 @@ def _endpoint(reference: str, base_url: str | None, settings: Sequence[str]) -> 
     section = read_teacher(table, "the model")
     name = _slug(str(table["model"]).rpartition("/")[2])
     return ModelChoice("teacher", name, name, teacher=section)
+
+
+def _is_on_hub(reference: str) -> bool:
+    """Whether a name that is no path can be one on the Hub: known, or ``OWNER/NAME``."""
+    from students.catalog import known_student
+
+    is_full = reference.count("/") == 1 and not Path(reference).parent.is_dir()
+    return is_full or known_student(reference) is not None
 
 
 def _parsed(setting: str) -> tuple[str, object]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from cli.console import columns, duration, percent
+from cli.costs import lost_text, usd_text
 from cli.figures import interval
 from distill.eval_report import AtK, ModelReport, figures_at
 from distill.eval_result import EvalResult
@@ -25,10 +26,17 @@ def result_text(result: EvalResult, ks: Sequence[int] = ()) -> str:
         ("malformed", f"{percent(report.malformed)} not in the form that was asked for"),
     ]
     if report.failed:
-        rows.append(("failed", f"{percent(report.failed)} got no answer; they count as wrong"))
+        again = "the same command asks them again"
+        told = f"{percent(report.failed)} got no answer and count as wrong; {again}"
+        rows.append(("failed", told))
     if report.unknown:
         rows.append(("unknown", f"{percent(report.unknown)} nobody could judge"))
     rows.append(("tokens", _tokens_text(report)))
+    if report.outcome.usd is not None:
+        each = report.outcome.usd / max(facts.prompts, 1)
+        rows.append(("spent", f"{usd_text(report.outcome.usd)}, {usd_text(each)} a problem"))
+    if report.outcome.unanswered:
+        rows.append(("lost", lost_text(report.outcome.unanswered)))
     if report.seconds_per_problem is not None:
         rows.append(("time", f"{_seconds(report.seconds_per_problem)} per problem"))
     title = f"{report.who} on {facts.name}: {facts.prompts:,} problems, {report.samples} samples"

@@ -298,6 +298,22 @@ def test_an_endpoint_is_evaluated_and_counted(tmp_path: Path) -> None:
     accepted = sum(one["verdict"]["is_accepted"] is True for one in traces)
     assert report["pass_at_1"]["value"] == pytest.approx(accepted / 120)
     assert report["truncated"] > 0
+    cost = json.loads(invoke_in(tmp_path, "cost", tmp_path / "run", "--json").out)
+    assert cost["samples"] == 120
+    assert cost["usage"]["output_tokens"] == report["outcome"]["output_tokens"]
+    assert "spent    unknown (no price)" in invoke_in(tmp_path, "cost", tmp_path / "run").out
+
+
+def test_samples_without_an_answer_count_as_wrong_and_are_told(tmp_path: Path) -> None:
+    write_sums(tmp_path / "sums.jsonl", 40)
+    with running_stub(Settings(reasoning_chars=200, broken_share=0.06)) as server:
+        shown = invoke_in(tmp_path, *on_stub(server, tmp_path, "--samples", "1"))
+    assert shown.code == 11, shown.err
+    report = json.loads(shown.out)["report"]
+    failed = [problem for problem in report["problems"] if problem["failed"]]
+    assert failed
+    assert all(problem["right"] == 0 for problem in failed)
+    assert "got no answer and count as wrong" in invoke_in(tmp_path, "status", tmp_path / "run").out
 
 
 def test_an_endpoint_that_dies_half_way_leaves_no_result_and_is_gone_on_with(
