@@ -1,6 +1,9 @@
 """Which files of a Hub data set are read, from the cache as the Hub's library lays it out."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,9 @@ from distill.data_sections import HubData
 from distill.errors import DataError
 from distill.hub_files import choose_files
 from distill.training_data import open_training_data
+from tests.students.hub_server import COMMIT, hub_server
 
 ROW = {"prompt": "1?", "completion": "one"}
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def chosen(names: list[str], card: dict[str, Any] | None = None, **which: Any) -> list[str]:
@@ -107,3 +110,61 @@ def test_what_is_missing_offline_is_named_with_its_place_and_the_way_to_get_it(c
     assert "not in the Hub's cache, and HF_HUB_OFFLINE forbids to fetch it" in shown
     assert str(cache / "datasets--org--x" / "snapshots") in shown
     assert "hf download org/x --repo-type dataset --revision v2" in shown
+
+
+READ = """
+import json, sys
+from distill.data_sections import HubData
+from distill.errors import DataError
+from distill.training_data import open_training_data
+found = []
+for case in json.loads(sys.argv[1]):
+    try:
+        data = open_training_data(HubData(**case))
+        found.append([data.found.name, sum(1 for _ in data.read())])
+    except DataError as error:
+        found.append(str(error))
+print(json.dumps(found))
+"""
+
+
+def ask(repository: Path, cache: Path, endpoint: str, cases: list[dict[str, str]]) -> list[Any]:
+    """In a fresh process: the Hub's client reads its settings when it is imported."""
+    settings = {"HF_ENDPOINT": endpoint, "HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", READ, json.dumps(cases)],
+        cwd=repository,
+        env={**os.environ, **settings, "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: list[Any] = json.loads(done.stdout)
+    return found
+
+
+def test_a_set_is_fetched_once_and_what_is_closed_is_said(repository: Path, tmp_path: Path) -> None:
+    served, cache = tmp_path / "served", tmp_path / "cache"
+    served.mkdir()
+    for split, count in (("train", 3), ("test", 2)):
+        (served / f"{split}.jsonl").write_text(f"{json.dumps(ROW)}\n" * count)
+    cases = [
+        {"dataset": "org/x"},
+        {"dataset": "org/x", "split": "test"},
+        {"dataset": "meta/gated"},
+        {"dataset": "some/missing"},
+        {"dataset": "org/x", "revision": "v9"},
+    ]
+    with hub_server({"org/x": served}) as server:
+        train, test, gated, missing, revision = ask(repository, cache, server.address, cases)
+        asked = server.asked
+    assert (train, test) == (["org/x (train)", 3], ["org/x (test)", 2])
+    assert "terms must be accepted" in gated
+    assert "HF_TOKEN" in gated
+    assert "there is no such data set on the Hub, or it is private" in missing
+    assert "there is no revision 'v9'" in revision
+    assert any(path.endswith("/train.jsonl") for path in asked)
+    # Nobody answers at that address any more.
+    (again,) = ask(repository, cache, server.address, cases[:1])
+    assert again == train

@@ -27,7 +27,7 @@ REFUSED = {
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves folders as models, and keeps the paths that were asked for."""
+    """Serves folders as models or data sets, and keeps the paths that were asked for."""
 
     def __init__(self, models: dict[str, Path]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -48,7 +48,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
         self.server.asked.append(path)
-        parts = path.removeprefix("/api/models").strip("/").split("/")
+        for prefix in ("/api", "/models", "/datasets"):
+            path = path.removeprefix(prefix)
+        parts = path.strip("/").split("/")
         name = "/".join(parts[:2])
         if name in REFUSED:
             self.refuse(*REFUSED[name])
@@ -61,7 +63,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def serve(self, folder: Path, what: str, file: str) -> None:
         if what == "revision":
-            self.answer(json.dumps({"id": "x/y", "sha": COMMIT, "siblings": []}).encode())
+            files = [{"rfilename": one.name} for one in sorted(folder.iterdir())]
+            self.answer(json.dumps({"id": "x/y", "sha": COMMIT, "siblings": files}).encode())
         elif what == "tree":
             files = [
                 {"type": "file", "path": one.name, "size": one.stat().st_size, "oid": _oid(one)}
