@@ -154,10 +154,12 @@ def say_plan(
 ) -> None:
     """What would be done."""
     say(f"{folder} ({'exists' if manifest else 'new'})")
-    rows = []
+    rows: list[tuple[str, str]] = []
     for stage in stages:
         is_done = manifest is not None and manifest.is_finished(stage)
         rows.append((stage, "already done" if is_done else intent(stage, recipe)))
+        if stage == "train" and not is_done and isinstance(recipe.train.data, FileData):
+            rows.append(("", _form_text(recipe.train.data)))
     say(columns(rows))
 
 
@@ -224,6 +226,13 @@ def _teacher_text(recipe: Recipe) -> str:
         where = urlsplit(teacher.base_url).netloc if teacher.base_url else teacher.endpoint
         return f"{teacher.model} at {where}"
     return "the embedded teacher"
+
+
+def _form_text(section: FileData) -> str:
+    """What a data set holds, by its first rows."""
+    from distill.training_data import open_training_data
+
+    return f"its form: {open_training_data(section).form.describe()}"
 
 
 def _data_text(section: FileData | HubData) -> str:

@@ -83,6 +83,13 @@ def test_a_recipe_that_only_trains_is_done_after_training(invoke: Invoke, folder
         assert f"no stage '{command}'" in refused.err
 
 
+def test_a_dry_run_says_the_form_and_makes_nothing(invoke: Invoke, folder: Path) -> None:
+    shown = invoke("train", "sft.toml", "--data", "chats.jsonl", "--dry-run")
+    assert shown.code == 0, shown.err
+    assert "its form: conversations (messages)" in shown.out
+    assert not (folder / "runs").exists()
+
+
 def test_every_form_of_the_same_rows_trains_the_same_student(invoke: Invoke, folder: Path) -> None:
     other = [
         {
