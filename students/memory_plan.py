@@ -28,7 +28,7 @@ from students.memory_settings import TrainingSettings
 Moment = Literal["loss", "backward", "embedding", "step"]
 
 # As in students.loss: numbers in one chunk of logits. A test compares.
-LOSS_CHUNK_NUMBERS = 1 << 24
+LOSS_CHUNK_TOKENS = 512
 # CUDA's context, cuBLAS' workspaces and what PyTorch's allocator cannot hand out.
 GPU_OVERHEAD_BYTES = 700 * 1024**2
 GPU_OVERHEAD_SHARE = 0.03
@@ -242,7 +242,8 @@ class _Need:
         return int(2 * self._settings.supervised_share * self._stream)
 
     def _logits(self) -> int:
-        """Of one chunk in fp32, and the copy from which their sum is made."""
+        """Of one chunk in fp32, with its copy in the precision that is computed in, if another."""
         positions = int(self._settings.supervised_share * self._settings.length_tokens)
-        chunk = min(positions, max(1, LOSS_CHUNK_NUMBERS // self._facts.vocabulary))
-        return 2 * 4 * chunk * self._facts.vocabulary
+        copy_bytes = 0 if self._settings.precision == "fp32" else self._settings.compute_bytes
+        chunk = min(positions, LOSS_CHUNK_TOKENS)
+        return (4 + copy_bytes) * chunk * self._facts.vocabulary

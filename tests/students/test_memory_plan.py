@@ -18,7 +18,7 @@ from students.memory_advice import (
     what_fits,
     with_length,
 )
-from students.memory_plan import LOSS_CHUNK_NUMBERS, plan_training
+from students.memory_plan import LOSS_CHUNK_TOKENS, plan_training
 from students.memory_settings import RECOMPUTED_PARAMETERS, TrainingSettings, settings_of
 
 QWEN_7B = find_student("Qwen2.5-7B").architecture
@@ -30,7 +30,7 @@ def total_gib(settings: TrainingSettings, facts: Architecture = QWEN_7B) -> floa
 
 
 def test_numbers_that_the_plan_repeats_are_those_of_the_loop() -> None:
-    assert loss._CHUNK_NUMBERS == LOSS_CHUNK_NUMBERS
+    assert loss.CHUNK_TOKENS == LOSS_CHUNK_TOKENS
     assert methods._RECOMPUTED_PARAMETERS == RECOMPUTED_PARAMETERS
 
 
