@@ -169,8 +169,12 @@ def _look_through(data: "TrainingData") -> None:
     for _ in data.read():
         pass
     report = data.report()
-    thought = f", {report.with_reasoning:,} with reasoning" if report.with_reasoning else ""
-    note(f"  {report.examples:,} rows, {report.trained_turns:,} trained turns{thought}")
+    found = [f"{report.examples:,} rows"]
+    if report.trained_turns > report.examples:
+        found.append(f"{report.trained_turns:,} trained turns")
+    if report.with_reasoning:
+        found.append(f"{report.with_reasoning:,} with reasoning")
+    note(f"  {', '.join(found)}")
     if report.broken:
         note(f"  {report.broken:,} rows are left out, the first of them:")
         for mistake in data.mistakes:
