@@ -153,13 +153,14 @@ def _stages(
     """Plan every stage; a checkpoint of one also depends on all stages before it."""
     sections = [section.at(stage) for stage in section.stages] or [section]
     names = [stage.name for stage in section.stages] or [""]
+    unused = {"lora"} if section.method == "full" else set()
     stages: list[_Stage] = []
     for place, (name, own, examples) in enumerate(zip(names, sections, data.stages, strict=True)):
         origin = {
             **origin,
             "examples": examples_digest(examples),
             "seed": seed,
-            **own.model_dump(mode="json", exclude=_NO_ORIGIN),
+            **own.model_dump(mode="json", exclude=_NO_ORIGIN | unused),
         }
         plan = plan_rows(
             [len(each) for each in examples],

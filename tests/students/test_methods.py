@@ -9,9 +9,10 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from distill.errors import ModelError
+from distill.errors import ModelError, StageError
+from distill.layout import first_stage
 from distill.recipe import TrainSection
-from distill.types import Example
+from distill.types import Example, Progress
 from engine.folder import load_folder, quiet_transformers
 from students.adapters import load_adapter
 from students.load import load_student
@@ -68,6 +69,40 @@ def test_recomputed_and_offloaded_activations_give_the_same_weights(
     kept, *others = found
     for other in others:
         assert all(torch.equal(kept[name], other[name]) for name in kept)
+
+
+def test_activations_may_be_changed_on_the_way(
+    examples: list[Example], tiny_qwen2: Path, tmp_path: Path
+) -> None:
+    whole = run(examples[:8], tiny_qwen2, tmp_path / "whole", epochs=4)
+
+    def stop(progress: Progress) -> None:
+        if progress.done == 2:
+            raise MemoryError
+
+    section = TrainSection.model_validate(QUICK | {"epochs": 4, "checkpoint_every_steps": 1})
+    with pytest.raises(StageError, match="ran out of memory"):
+        train(
+            examples[:8],
+            tiny_qwen2,
+            section,
+            tmp_path / "short" / "student",
+            tmp_path / "short" / "checkpoints",
+            seed=0,
+            on_progress=stop,
+        )
+    assert list((tmp_path / "short" / "checkpoints").iterdir())
+    again = run(
+        examples[:8],
+        tiny_qwen2,
+        tmp_path / "short",
+        epochs=4,
+        activations="offloaded",
+    )
+    assert again.losses == whole.losses
+    found, expected = weights(tmp_path / "short"), weights(tmp_path / "whole")
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert first_stage("train.activations") is None
 
 
 @pytest.mark.parametrize("adapter", [{"rslora": True}, {"dora": True}], ids=["rslora", "dora"])
