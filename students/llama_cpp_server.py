@@ -10,8 +10,12 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import xllamacpp  # type: ignore[import-untyped, unused-ignore]
+
+# As in `engine.threads`: the threads of a small model wait for each other.
+_SMALL_BYTES = 80_000_000
 
 
 def main() -> None:
@@ -24,6 +28,8 @@ def main() -> None:
     parameters.n_ctx = int(context_tokens)
     parameters.n_parallel = int(slots)
     parameters.warmup = False
+    if Path(path).stat().st_size < _SMALL_BYTES:
+        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
     if exact == "1":
         parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
         no_flash = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
