@@ -1,7 +1,7 @@
 """``distill eval``: the stage of a run, or any model on any benchmark in a folder of its own."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -92,6 +92,10 @@ def eval_(
     base_url: Annotated[
         str | None, _option("--base-url", "Where an endpoint is, up to /v1.", "URL")
     ] = None,
+    harness: Annotated[
+        Literal["lm-eval"] | None,
+        _option("--with", "Let lm-evaluation-harness measure; NAME is its task.", "lm-eval"),
+    ] = None,
     overrides: Overrides = None,
     run_dir: Annotated[
         Path | None,
@@ -134,6 +138,7 @@ def eval_(
         "who": who,
         "base": base,
         "base_url": base_url,
+        "with": harness,
     }
     limits = {
         "budget_usd": budget_usd,
@@ -161,24 +166,31 @@ def eval_(
     from cli.eval_alone import Wanted, evaluate_alone
     from cli.job import limits_of
 
-    evaluate_alone(
-        Wanted(
-            model,
-            benchmark,
-            data=data,
-            verifier=verifier,
-            model={"who": who, "base": base, "base_url": base_url, "settings": overrides or ()},
-            sampling=_sampling(given),
-            samples=samples,
-            ks=_read_ks(k),
-            first=first,
-            seed=seed or 0,
-            run_dir=run_dir,
-            limits=limits_of(limits),
-        ),
-        dry_run=dry_run,
-        as_json=as_json,
+    wanted = Wanted(
+        model,
+        benchmark,
+        data=data,
+        verifier=verifier,
+        model={"who": who, "base": base, "base_url": base_url, "settings": overrides or ()},
+        sampling=_sampling(given),
+        samples=samples,
+        ks=_read_ks(k),
+        first=first,
+        seed=seed or 0,
+        run_dir=run_dir,
+        limits=limits_of(limits),
     )
+    if harness is None:
+        evaluate_alone(wanted, dry_run=dry_run, as_json=as_json)
+        return
+    from cli.eval_theirs import evaluate_with_lm_eval
+
+    ours = {"samples": samples, "k": k, "verifier": verifier, "batch_size": batch_size}
+    _refuse(
+        ours | {name: value or None for name, value in limits.items()},
+        "is ours, and lm-eval has its own ways",
+    )
+    evaluate_with_lm_eval(wanted, dry_run=dry_run, as_json=as_json)
 
 
 def _sampling(given: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from cli.figures import interval
 from distill.eval_report import AtK, ModelReport, figures_at
 from distill.eval_result import EvalResult
 from distill.layout import RunLayout
+from distill.theirs import TheirResult
 
 
 def result_text(result: EvalResult, ks: Sequence[int] = ()) -> str:
@@ -63,6 +64,16 @@ def next_steps(paths: RunLayout, result: EvalResult) -> list[tuple[str, str]]:
         ("compare with another", f"distill eval compare {root} OTHER"),
         ("judge all again", f"distill eval rejudge {root}"),
     ]
+
+
+def their_text(result: TheirResult) -> str:
+    """Figures of another harness, marked as such."""
+    rows = []
+    for one in result.figures:
+        name = f"{one.task} {one.metric}" + (f" ({one.filter})" if one.filter else "")
+        text = f"{one.value:.4g}" + (f" +- {one.stderr:.2g}" if one.stderr is not None else "")
+        rows.append((name, text + (f", {one.problems:,} problems" if one.problems else "")))
+    return f"Measured by {result.made_by}, not by distill: {result.model}\n{columns(rows)}"
 
 
 def _shown(report: ModelReport, ks: Sequence[int]) -> list[AtK]:

@@ -45,8 +45,10 @@ def status(
 
 
 def _show(stored: "StoredRun") -> None:
+    from cli.eval_text import their_text
     from cli.figures import eval_text, funnel_text
     from cli.outcome import next_commands
+    from distill.theirs import read_theirs
 
     folder, manifest = stored.paths.root, stored.manifest
     say(f"{paint(stored.recipe.name, 'bold')}  {folder}, begun {manifest.created}")
@@ -57,6 +59,8 @@ def _show(stored: "StoredRun") -> None:
     if manifest.is_finished("eval"):
         summary = manifest.stages["eval"].summary
         say(f"\nOn {summary['report']['prompts']:,} held-out prompts\n{eval_text(summary)}")
+    for theirs in read_theirs(stored.paths):
+        say(f"\n{their_text(theirs)}")
     say("\nNext")
     say(
         columns(

@@ -4,10 +4,11 @@ import shlex
 from pathlib import Path
 
 from cli.console import columns, paint, say, say_json
-from cli.eval_text import next_steps, result_text
+from cli.eval_text import next_steps, result_text, their_text
 from cli.status import count_traces
 from distill.evaluation import StoredEvaluation, read_evaluation
 from distill.records import to_record
+from distill.theirs import read_theirs
 
 
 def show_evaluation(folder: Path, *, as_json: bool) -> None:
@@ -27,13 +28,17 @@ def show_evaluation(folder: Path, *, as_json: bool) -> None:
                 "state": "finished" if result else "begun",
                 "completions": {"stored": done, "wanted": wanted},
                 "result": to_record(result) if result else None,
+                "theirs": [to_record(one) for one in read_theirs(stored.paths)],
             }
         )
         return
     asked = stored.evaluation
     say(f"{paint(asked.who, 'bold')} on {asked.benchmark.name}  {folder}, begun {asked.created}")
     if stored.result is not None:
-        say(f"\n{result_text(stored.result)}\n\nNext")
+        say(f"\n{result_text(stored.result)}")
+        for theirs in read_theirs(stored.paths):
+            say(f"\n{their_text(theirs)}")
+        say("\nNext")
         say(columns(next_steps(stored.paths, stored.result)))
         return
     done, wanted = _progress(stored)

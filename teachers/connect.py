@@ -6,6 +6,7 @@ This module sends nothing.
 import ipaddress
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from urllib.parse import urlsplit
 
@@ -67,6 +68,32 @@ def connect(
         price=prices(section).cost,
         on_notice=on_notice,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a model answers, for a program that asks it by itself.
+
+    Attributes:
+        base_url: Up to ``/v1``.
+        model: What it is called there.
+        key: Never to be shown or stored; empty if none is needed.
+    """
+
+    base_url: str
+    model: str
+    key: str = field(default="", repr=False)
+
+
+def address(section: ApiSection) -> Address:
+    """Where a teacher answers.
+
+    Raises:
+        RecipeError: If the catalogue does not know the endpoint or its address.
+        TeacherError: If its key is not in the environment.
+    """
+    endpoint = find_endpoint(section.endpoint, section.override)
+    return Address(_base_url(section, endpoint), section.model, _key(section, endpoint)[1])
 
 
 def prices(section: ApiSection) -> PriceList:
