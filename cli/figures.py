@@ -51,15 +51,6 @@ def has_failures(stage: Stage, summary: Summary) -> bool:
     return stage == "generate" and bool(summary["failed"])
 
 
-def mismatched(stage: Stage, summary: Summary) -> int:
-    """Samples that a resumed try did not draw again as they were stored."""
-    if stage == "generate":
-        return int(summary["outcome"]["mismatched"])
-    if stage == "eval":
-        return sum(model["outcome"]["mismatched"] for model in summary["report"]["models"])
-    return 0
-
-
 def name_of(who: str) -> str:
     """A model's part in the run, for people."""
     return _NAMES.get(who, who)

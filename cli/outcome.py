@@ -12,7 +12,6 @@ from cli.figures import (
     Summary,
     eval_text,
     funnel_text,
-    mismatched,
     stage_line,
 )
 from cli.pipeline import StageOutcome, next_stage
@@ -50,10 +49,6 @@ def note_outcome(outcome: StageOutcome) -> None:
         note(f"  {paint_note('✓', 'green')} already done: {line}")
     else:
         note(f"  {paint_note('✓', 'green')} {line} ({duration(outcome.seconds)})")
-    if count := mismatched(outcome.stage, outcome.summary):
-        mark = paint_note("!", "yellow")
-        note(f"  {mark} {count:,} samples came out differently when their block was asked again:")
-        note("    the machine, its libraries or its number of threads have changed since")
 
 
 def intent(stage: Stage, recipe: Recipe) -> str:

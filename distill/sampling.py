@@ -3,8 +3,7 @@
 It asks a completer for samples, has each answer judged as it arrives, and writes both to a journal
 before they count: a sample is counted, and decides what is asked next, once it is on the disk. A
 run that was killed goes on from the journal: the same command gives the same traces, and nothing
-that was stored is asked again but the block that was under way, and that only with a completer
-whose rows depend on each other.
+that was stored is asked again.
 
 This module knows no models; what is asked next is ``distill.schedule``'s to say, and what may be
 spent its ``Allowance``'s.
@@ -70,8 +69,8 @@ def sample_prompts(
 ) -> SamplingOutcome:
     """Sample, judge and journal until every prompt has what the plan wants.
 
-    A failed sample is stored and counted. When the run is resumed it is asked again if the
-    completer's rows are independent: a server may be back. A local model would fail once more.
+    A failed sample is stored and counted, and asked again when the run is resumed: a server may be
+    back.
 
     Args:
         prompts: What is sampled, in the order of asking; ids must differ.
@@ -159,14 +158,11 @@ class _Run:
         self._refusal: Stop | Wait | None = None
         self._asked: AskedLog | None = None
         self._keys: dict[tuple[str, int], SampleKey] = {}  # of what is in flight
-        # Whole blocks are synced once each; single rows in the background, many at a time.
-        is_independent = completer.has_independent_rows
-        self._commits = GroupCommits[tuple[SampleKey, Sample]](journal) if is_independent else None
+        self._commits = GroupCommits[tuple[SampleKey, Sample]](journal)
         self._schedule = Schedule(
             prompts,
             plan,
             {key: sample.is_accepted for key, sample in stored.items()},
-            takes_whole_blocks=not is_independent,
             samples_at_once=completer.samples_at_once,
             on_stored=lambda key: self._count(key, stored[key], is_resumed=True),
         )
@@ -183,15 +179,12 @@ class _Run:
 
     def take(self, n: int) -> Sequence[Request]:
         """Count what has become safe, then say what is wanted next."""
-        if self._commits is None:
-            self._journal.commit()
-        else:
-            self._settle(self._commits.safe())
+        self._settle(self._commits.safe())
         n = min(n, self._allowed())
         if not n:
             return ()
         requests = self._take(n)
-        if len(requests) < n and self._commits is not None and self._commits.is_waiting:
+        if len(requests) < n and self._commits.is_waiting:
             # What is asked next may depend on verdicts that are about to be safe.
             self._settle(self._commits.wait())
             requests += self._take(n - len(requests))
@@ -214,11 +207,6 @@ class _Run:
         request = answer.request
         completion = without_lone_surrogates(answer.completion)
         key = self._keys.pop((request.prompt.id, request.sample_index))
-        sample = self._stored.get(key)
-        if sample is not None:
-            self.tally.mismatched += sample.fingerprint != hash(completion)
-            self._settle([(key, sample)], is_resumed=True)
-            return
         verdict = self._verifier.verify(request.prompt, completion)
         judged = JudgedTrace(
             Trace(
@@ -230,22 +218,16 @@ class _Run:
             ),
             verdict,
         )
-        sample = Sample.of(judged, self._find_fault, may_be_asked_again=self._commits is None)
-        if self._commits is None:
-            self._journal.append(trace_line(judged))
-            self._settle([(key, sample)])
-        else:
-            self._commits.append(trace_line(judged), (key, sample))
+        sample = Sample.of(judged, self._find_fault)
+        self._commits.append(trace_line(judged), (key, sample))
 
     def settle_all(self) -> None:
         """Wait until every answer is safe, and count it."""
-        if self._commits is not None:
-            self._settle(self._commits.wait())
+        self._settle(self._commits.wait())
 
     def close(self, error: BaseException | None) -> None:
         """Keep what is finished, whatever stopped the loop."""
-        if self._commits is not None:
-            self._commits.close()
+        self._commits.close()
         if self._asked is not None:
             self._asked.close(error)
         self._journal.commit()
@@ -322,7 +304,6 @@ class _Run:
             usd=tally.known_usd if self._completer.is_billed else None,
             unanswered=tally.unanswered + (self._asked.unanswered if self._asked else 0),
             resumed=tally.resumed,
-            mismatched=tally.mismatched,
             kinds=figures_by_kind(
                 self._prompts, schedule.samples_per_prompt, schedule.accepted_per_prompt
             ),
@@ -341,12 +322,10 @@ class _Run:
             return 0
         return sys.maxsize if room is None else room
 
-    def _settle(
-        self, finished: Sequence[tuple[SampleKey, Sample]], *, is_resumed: bool = False
-    ) -> None:
+    def _settle(self, finished: Sequence[tuple[SampleKey, Sample]]) -> None:
         for key, sample in finished:
             self._schedule.settle(key, is_accepted=sample.is_accepted)
-            self._count(key, sample, is_resumed=is_resumed)
+            self._count(key, sample, is_resumed=False)
 
     def _count(self, key: SampleKey, sample: Sample, *, is_resumed: bool) -> None:
         self.tally.add(sample, is_first=key.sample_index == 0, is_resumed=is_resumed)
@@ -381,11 +360,9 @@ def _read_stored(
             continue
         place = f"{journal.path}:{line + 1}"
         judged = trace_from(record, place)
-        is_independent = completer.has_independent_rows
-        sample = Sample.of(judged, find_fault, may_be_asked_again=not is_independent)
-        key = key_of(judged, ranks, place)
-        if not (sample.is_failed and is_independent):
-            stored[key] = sample
+        sample = Sample.of(judged, find_fault)
+        if not sample.is_failed:
+            stored[key_of(judged, ranks, place)] = sample
     return stored, journal.safe_records - 1
 
 

@@ -5,10 +5,7 @@ before any gets its second. Where one call answers several samples of a prompt, 
 each other. What is asked next depends on verdicts only, never on the order in
 which answers arrive, so a run that was killed and resumed asks for the same samples.
 
-Where the rows of a batch do not depend on each other (an API), only samples without a stored
-verdict are handed out. Where they do (a local model rounds differently in another batch), a run
-is a sequence of blocks: each block is formed as if nothing were stored; one that is stored whole
-is passed over, any other is handed out whole, stored samples included.
+Only samples without a stored verdict are handed out.
 
 This module knows no files, models or verifiers.
 """
@@ -63,7 +60,6 @@ class Schedule:
         plan: SamplingPlan,
         stored: Mapping[SampleKey, bool],
         *,
-        takes_whole_blocks: bool,
         on_stored: Callable[[SampleKey], None],
         samples_at_once: int = 1,
     ) -> None:
@@ -73,14 +69,12 @@ class Schedule:
             prompts: What is sampled.
             plan: How many samples each prompt gets.
             stored: Samples that an earlier try stored, and whether they were accepted.
-            takes_whole_blocks: Whether a block that is not stored whole is asked again whole.
             on_stored: Called for each stored sample that counts without being asked again.
             samples_at_once: Samples of one prompt that are handed out next to each other.
         """
         self._prompts = prompts
         self._plan = plan
         self._stored = stored
-        self._takes_whole_blocks = takes_whole_blocks
         self._on_stored = on_stored
         self._samples_at_once = samples_at_once
         # Packed: a million prompts take some bytes each, not some hundred.
@@ -112,22 +106,14 @@ class Schedule:
         return tuple(map(sub, self._settled, self._rejected))
 
     def take(self, n: int) -> Sequence[Request]:
-        """Up to ``n`` requests that are ready now; see ``RequestSource``.
-
-        Raises:
-            RuntimeError: If a completer whose rows depend on each other takes a block before the
-                last one was answered.
-        """
-        if not self._takes_whole_blocks:
-            return self._take_missing(n)
-        if self._in_flight:
-            raise RuntimeError(f"a block was taken with {self.in_flight} requests in flight")
-        while block := self._pop(n):
-            if any(key not in self._stored for key in block):
-                return self._hand_out(block)
-            for key in block:
+        """Up to ``n`` requests that are ready now; see ``RequestSource``."""
+        missing: list[SampleKey] = []
+        while len(missing) < n and (key := self._pop()) is not None:
+            if key in self._stored:
                 self._settle_stored(key)
-        return self._hand_out(())
+            else:
+                missing.append(key)
+        return self._hand_out(missing)
 
     def settle(self, key: SampleKey, *, is_accepted: bool) -> None:
         """Count the verdict about a sample that was handed out.
@@ -140,25 +126,16 @@ class Schedule:
         self._in_flight.remove(key)
         self._count(key, is_accepted)
 
-    def _take_missing(self, n: int) -> Sequence[Request]:
-        missing: list[SampleKey] = []
-        while len(missing) < n and (popped := self._pop(1)):
-            if popped[0] in self._stored:
-                self._settle_stored(popped[0])
-            else:
-                missing.append(popped[0])
-        return self._hand_out(missing)
-
-    def _pop(self, n: int) -> list[SampleKey]:
-        """Take the next ``n`` samples off the queue."""
-        popped: list[SampleKey] = []
-        while len(popped) < n and (self._ready or self._untouched < len(self._prompts)):
-            rank = self._next_rank()
-            popped.append(SampleKey(self._asked[rank], rank))
-            self._is_ready[rank] = False
-            self._asked[rank] += 1
-            self._queue(rank)
-        return popped
+    def _pop(self) -> SampleKey | None:
+        """Take the next sample off the queue."""
+        if not self._ready and self._untouched == len(self._prompts):
+            return None
+        rank = self._next_rank()
+        key = SampleKey(self._asked[rank], rank)
+        self._is_ready[rank] = False
+        self._asked[rank] += 1
+        self._queue(rank)
+        return key
 
     def _next_rank(self) -> int:
         """The prompt whose next sample comes next; it leaves the queue."""

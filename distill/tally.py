@@ -45,20 +45,10 @@ class Sample:
     trace_id: str
     """Of a failed one; empty for the others."""
     error: str
-    fingerprint: int
-    """Hash of the completion, good within this process only."""
 
     @classmethod
-    def of(
-        cls, judged: JudgedTrace, find_fault: FaultFinder, *, may_be_asked_again: bool
-    ) -> "Sample":
-        """Look at a trace.
-
-        Args:
-            judged: The trace and its verdict.
-            find_fault: What is wrong with the form of a finished one.
-            may_be_asked_again: Whether a fingerprint is needed to compare it with.
-        """
+    def of(cls, judged: JudgedTrace, find_fault: FaultFinder) -> "Sample":
+        """Look at a trace; ``find_fault`` says what is wrong with the form of a finished one."""
         completion, receipt = judged.trace.completion, judged.trace.receipt
         return cls(
             is_accepted=judged.verdict.is_accepted is True,
@@ -71,7 +61,6 @@ class Sample:
             unanswered=receipt.unanswered if receipt is not None else 0,
             trace_id=judged.trace.id if completion.finish == "error" else "",
             error=completion.error or "",
-            fingerprint=hash(completion) if may_be_asked_again else 0,
         )
 
 
@@ -85,7 +74,6 @@ class Tally:
         unanswered: Attempts that came to nothing and may have been billed.
         usage: Tokens of all samples, those of earlier tries included.
         new_tokens: Output tokens of this try.
-        mismatched: Stored samples that came out differently when they were asked again.
         first: Samples that are the first of their prompt.
         first_accepted: How many of those the verifier accepted.
     """
@@ -102,7 +90,6 @@ class Tally:
     usd: float = 0.0
     usage: Usage = field(default_factory=Usage)
     new_tokens: int = 0
-    mismatched: int = 0
     first: int = 0
     first_accepted: int = 0
     failures: dict[str, Failure] = field(default_factory=dict)
@@ -183,9 +170,6 @@ class SamplingOutcome:
         unanswered: Requests that may have been billed and whose answer is not stored: under way
             when an earlier try was killed, or cut off by the server.
         resumed: Samples that an earlier try had stored.
-        mismatched: Stored samples that came out differently when their block was asked again; the
-            stored ones count. More than 0 means that the machine, its libraries or its number of
-            threads changed: a resumed run then is not the run that an uninterrupted one had been.
         kinds: Figures by kind of prompt, in the order of the prompts.
         seconds: Of this try.
         tokens_per_second: New tokens of this try by its seconds.
@@ -203,7 +187,6 @@ class SamplingOutcome:
     usd: float | None
     unanswered: int
     resumed: int
-    mismatched: int
     kinds: tuple[KindFigures, ...]
     seconds: float
     tokens_per_second: float

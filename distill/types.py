@@ -253,11 +253,12 @@ class RequestSource(Protocol):
 class Completer(Protocol):
     """Something that completes prompts: a teacher, a student, a recording.
 
+    An answer depends on the request and the sampling alone, not on what is asked with it, so that
+    a resumed run asks for what is missing and for nothing else.
+
     Attributes:
         model: Name for people and for traces.
         fingerprint: Changes when the same request could get another answer (weights, template).
-        has_independent_rows: Whether a request's answer does not depend on the requests taken
-            with it. Where rounding depends on the batch, a resumed run takes whole batches again.
         samples_at_once: Samples of one prompt that it likes to be asked for next to each other,
             because one call answers them all; 1 if it makes no difference.
         is_billed: Whether a request may cost money although its answer never arrives.
@@ -265,7 +266,6 @@ class Completer(Protocol):
 
     model: str
     fingerprint: str
-    has_independent_rows: bool
     samples_at_once: int
     is_billed: bool
 

@@ -32,7 +32,6 @@ _SAMPLES_AT_ONCE = 16
 class LocalCompleter:
     """Samples a transformers model, up to ``batch_size`` requests at once."""
 
-    has_independent_rows = True
     samples_at_once = _SAMPLES_AT_ONCE
     is_billed = False
 

@@ -16,7 +16,7 @@ def build(folder: Path, *, batch_size: int, name: str | None = None) -> "Complet
 
     Args:
         folder: A model folder.
-        batch_size: Completions that are decoded at once; part of what a draw depends on.
+        batch_size: Completions that are decoded at once.
         name: What traces call the model; by default the folder's name.
 
     Raises:

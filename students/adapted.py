@@ -50,7 +50,7 @@ def build_adapted(
     Args:
         folder: As peft writes it; weights as safetensors.
         base: Folder of the base, if the adapter does not know it.
-        batch_size: Completions that are decoded at once; part of what a draw depends on.
+        batch_size: Completions that are decoded at once.
         name: What traces call the model; by default the folder's name.
 
     Raises:

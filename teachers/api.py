@@ -53,7 +53,6 @@ _GATHER_SECONDS = 0.004
 class ApiTeacher:
     """Asks an endpoint; rows are independent, and every request is billed."""
 
-    has_independent_rows = True
     is_billed = True
 
     def __init__(

@@ -19,7 +19,6 @@ _AT_ONCE = 64
 class ReplayTeacher:
     """A recording as a ``Completer``; it is held in memory."""
 
-    has_independent_rows = True
     samples_at_once = 1
     is_billed = False
 

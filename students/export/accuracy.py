@@ -95,7 +95,6 @@ def check_accuracy(student: Student, path: Path, held_out: HeldOut) -> AccuracyC
 class LlamaCppCompleter:
     """A GGUF in llama.cpp as something that completes prompts, a few at once."""
 
-    has_independent_rows = True
     samples_at_once = 1
     is_billed = False
     model = fingerprint = "export"

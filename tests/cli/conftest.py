@@ -65,7 +65,6 @@ count = 4
 class _Recorder:
     model = "recorder"
     fingerprint = "recorder"
-    has_independent_rows = True
 
 
 def record_traces(path: Path) -> None:

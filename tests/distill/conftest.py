@@ -15,24 +15,20 @@ class ScriptedKill(BaseException):
 
 
 def sums(request: Request, block: Sequence[Request]) -> Completion:
-    """Right for some samples, wrong for others, a few cut: the same in every run.
-
-    The reasoning names the block, as a local model's rounding depends on its batch.
-    """
+    """Right for some samples, wrong for others, a few cut: the same in every run."""
     draw = random.Random(f"{request.prompt.id}/{request.sample_index}").random()
     right = request.prompt.answer or "0"
     boxed = right if draw < 0.5 else f"{right}9"
-    batch = ",".join(f"{other.prompt.id}#{other.sample_index}" for other in block)
     return Completion(
         text="" if draw > 0.9 else rf"The answer is \boxed{{{boxed}}}.",
-        reasoning=f"{draw:.6f} in the batch {batch}",
+        reasoning=f"{draw:.6f}",
         finish="length" if draw > 0.9 else "stop",
         usage=Usage(input_tokens=5, output_tokens=10 + int(draw * 10), reasoning_tokens=4),
     )
 
 
 class ScriptedCompleter:
-    """Answers by a script: in whole blocks, or one by one in random order from a pool."""
+    """Answers by a script, one by one in random order from a pool."""
 
     model = "scripted"
     samples_at_once = 1
@@ -43,14 +39,12 @@ class ScriptedCompleter:
         self,
         script: Script = sums,
         *,
-        has_independent_rows: bool = True,
         batch_size: int = 4,
         dies_after: int | None = None,
         seed: int = 0,
         fingerprint: str = "f1",
     ) -> None:
         self.fingerprint = fingerprint
-        self.has_independent_rows = has_independent_rows
         self.asked: list[str] = []
         self._script = script
         self._batch_size = batch_size
@@ -63,19 +57,18 @@ class ScriptedCompleter:
 
     def complete(self, source: RequestSource, sampling: Sampling) -> Iterator[Answer]:
         """Yield answers in random order, as servers and finished rows do."""
-        waiting: list[tuple[Request, Sequence[Request]]] = []
+        waiting: list[Request] = []
         answered = 0
         while True:
-            if self.has_independent_rows or not waiting:
-                taken = source.take(self._batch_size - len(waiting))
-                self.asked += [f"{one.prompt.id}#{one.sample_index}" for one in taken]
-                waiting += [(one, () if self.has_independent_rows else taken) for one in taken]
+            taken = source.take(self._batch_size - len(waiting))
+            self.asked += [f"{one.prompt.id}#{one.sample_index}" for one in taken]
+            waiting += taken
             if not waiting:
                 return
             if answered == self._dies_after:
                 raise ScriptedKill
-            request, block = waiting.pop(self._rng.randrange(len(waiting)))
-            yield Answer(request, self._script(request, block))
+            request = waiting.pop(self._rng.randrange(len(waiting)))
+            yield Answer(request, self._script(request, ()))
             answered += 1
 
 

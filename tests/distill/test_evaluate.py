@@ -103,11 +103,10 @@ def test_consensus_is_the_majority_and_ties_count_in_part(
 def test_a_resumed_evaluation_gives_the_same_report(
     prompts: list[Prompt], scripted: Any, tmp_path: Path
 ) -> None:
-    local = {"has_independent_rows": False}
-    whole = _evaluate(tmp_path / "whole.jsonl", prompts, scripted(**local))
+    whole = _evaluate(tmp_path / "whole.jsonl", prompts, scripted())
     with pytest.raises(scripted.Kill):
-        _evaluate(tmp_path / "t.jsonl", prompts, scripted(dies_after=10, **local))
-    resumed = _evaluate(tmp_path / "t.jsonl", prompts, scripted(**local))
+        _evaluate(tmp_path / "t.jsonl", prompts, scripted(dies_after=10))
+    resumed = _evaluate(tmp_path / "t.jsonl", prompts, scripted())
     same = {"outcome": whole.outcome, "seconds_per_problem": whole.seconds_per_problem}
     assert replace(resumed, **same) == whole
 

@@ -46,10 +46,8 @@ def _same(outcome: SamplingOutcome) -> SamplingOutcome:
 
 
 @pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("is_independent", [True, False])
 def test_traces_and_figures_do_not_depend_on_the_order_of_arrival(
     plan: SamplingPlan,
-    is_independent: bool,
     prompts: list[Prompt],
     scripted: Any,
     tmp_path: Path,
@@ -57,7 +55,7 @@ def test_traces_and_figures_do_not_depend_on_the_order_of_arrival(
     results = []
     for seed in range(5):
         path = tmp_path / f"{seed}.jsonl"
-        completer = scripted(has_independent_rows=is_independent, seed=seed)
+        completer = scripted(seed=seed)
         outcome = _sample(path, prompts, completer, plan)
         results.append((_same(outcome), list(read_traces(path, prompts))))
     assert all(result == results[0] for result in results)
@@ -79,7 +77,7 @@ def test_what_was_drawn_is_judged_counted_and_stored(
     assert outcome.output_tokens == sum(
         judged.trace.completion.usage.output_tokens for judged in traces
     )
-    assert (outcome.failed, outcome.resumed, outcome.mismatched) == (0, 0, 0)
+    assert (outcome.failed, outcome.resumed) == (0, 0)
 
 
 def test_sampling_stops_when_a_prompt_has_its_accepted_traces(
@@ -98,47 +96,40 @@ def test_sampling_stops_when_a_prompt_has_its_accepted_traces(
 
 
 @pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("is_independent", [True, False])
 def test_a_journal_cut_at_any_record_resumes_to_the_uninterrupted_result(
     plan: SamplingPlan,
-    is_independent: bool,
     prompts: list[Prompt],
     scripted: Any,
     tmp_path: Path,
 ) -> None:
     whole = tmp_path / "whole.jsonl"
-    expected = _sample(whole, prompts, scripted(has_independent_rows=is_independent), plan)
+    expected = _sample(whole, prompts, scripted(), plan)
     expected_traces = list(read_traces(whole, prompts))
     lines = whole.read_bytes().splitlines(keepends=True)
     for kept in range(len(lines) + 1):
         path = tmp_path / f"{kept}.jsonl"
         torn = lines[kept][: kept % 7] if kept < len(lines) else b""
         path.write_bytes(b"".join(lines[:kept]) + torn)
-        completer = scripted(has_independent_rows=is_independent, seed=kept)
+        completer = scripted(seed=kept)
         outcome = _sample(path, prompts, completer, plan)
         assert _same(outcome) == _same(expected)
         assert list(read_traces(path, prompts)) == expected_traces
         assert len(path.read_bytes().splitlines()) == len(lines)  # nothing is stored twice
         stored = max(kept - 1, 0)
-        if is_independent:
-            assert len(completer.asked) == expected.samples - stored
-        else:
-            assert len(completer.asked) < expected.samples - stored + 4  # less than a block
+        assert len(completer.asked) == expected.samples - stored  # and nothing is asked again
 
 
 @pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("is_independent", [True, False])
 def test_a_run_that_dies_again_and_again_ends_as_if_it_never_had(
     plan: SamplingPlan,
-    is_independent: bool,
     prompts: list[Prompt],
     scripted: Any,
     tmp_path: Path,
 ) -> None:
     whole, path = tmp_path / "whole.jsonl", tmp_path / "traces.jsonl"
-    expected = _sample(whole, prompts, scripted(has_independent_rows=is_independent), plan)
+    expected = _sample(whole, prompts, scripted(), plan)
     for tries in range(100):
-        completer = scripted(has_independent_rows=is_independent, dies_after=5, seed=tries)
+        completer = scripted(dies_after=5, seed=tries)
         try:
             outcome = _sample(path, prompts, completer, plan)
             break
@@ -172,26 +163,20 @@ def test_more_samples_can_be_drawn_into_the_same_journal(
     assert list(read_traces(path, prompts)) == list(read_traces(whole, prompts))
 
 
-def test_answers_are_safe_before_more_are_asked_for(
+def test_a_sample_counts_once_it_is_on_the_disk(
     prompts: list[Prompt], scripted: Any, tmp_path: Path
 ) -> None:
     path = tmp_path / "traces.jsonl"
-    lines_at_take: list[int] = []
+    counted: list[int] = []
 
-    class Watching(scripted):  # type: ignore[misc]
-        def complete(self, source: Any, sampling: Sampling) -> Any:
-            take = source.take
+    def look(progress: Progress) -> None:
+        counted.append(progress.done)
+        assert progress.done <= len(path.read_bytes().splitlines()) - 1
 
-            def watched(n: int) -> Any:
-                taken = take(n)
-                lines_at_take.append(len(path.read_bytes().splitlines()) - 1)
-                return taken
-
-            source.take = watched
-            yield from super().complete(source, sampling)
-
-    _sample(path, prompts, Watching(has_independent_rows=False), SamplingPlan(2))
-    assert lines_at_take == [0, 4, 8, 12, 14]
+    many = [Prompt(f"p{rank}", "?", str(rank)) for rank in range(100)]
+    _sample(path, many, scripted(_slow), SamplingPlan(1), on_progress=look)
+    assert len(set(counted)) > 2
+    assert counted[-1] == 100
 
 
 def _slow(request: Any, block: Any) -> Completion:
@@ -212,26 +197,6 @@ def test_ctrl_c_keeps_what_is_finished(
     with pytest.raises(KeyboardInterrupt):
         _sample(path, many, scripted(_slow), SamplingPlan(3), on_progress=interrupt)
     assert 6 <= len(list(read_traces(path, many))) < 300
-
-
-def test_a_stored_answer_counts_when_its_block_comes_out_differently(
-    prompts: list[Prompt], scripted: Any, tmp_path: Path
-) -> None:
-    path = tmp_path / "traces.jsonl"
-    dying = scripted(has_independent_rows=False, dies_after=6)
-    with pytest.raises(scripted.Kill):
-        _sample(path, prompts, dying, SamplingPlan(2))
-    stored = {judged.trace.id: judged for judged in read_traces(path, prompts)}
-
-    def other(request: Any, block: Any) -> Completion:
-        return Completion(rf"\boxed{{{request.prompt.answer}}}", "another rounding")
-
-    resumed = scripted(other, has_independent_rows=False)
-    outcome = _sample(path, prompts, resumed, SamplingPlan(2))
-    assert outcome.mismatched == 2
-    assert outcome.samples == 14
-    after = {judged.trace.id: judged for judged in read_traces(path, prompts)}
-    assert all(after[name] == judged for name, judged in stored.items())
 
 
 @pytest.mark.parametrize(
@@ -311,18 +276,6 @@ def test_failed_samples_of_independent_rows_are_asked_again_on_resume(
     assert sorted(again.asked) == ["p0#0", "p0#1", "p1#0"]
     assert (outcome.failed, outcome.samples) == (0, 14)
     assert len(list(read_traces(path, prompts))) == 14
-
-
-def test_failed_samples_of_a_local_model_stay_as_they_are(
-    prompts: list[Prompt], scripted: Any, tmp_path: Path
-) -> None:
-    path = tmp_path / "traces.jsonl"
-    local = {"has_independent_rows": False}
-    _sample(path, prompts, scripted(_failing(0.2), **local), SamplingPlan(2), max_failed_share=0.5)
-    again = scripted(**local)
-    outcome = _sample(path, prompts, again, SamplingPlan(2), max_failed_share=0.5)
-    assert again.asked == []
-    assert outcome.failed == 3
 
 
 def test_the_stage_stops_when_too_many_fail_and_keeps_the_rest(
@@ -411,7 +364,7 @@ prompts = [Prompt(f"p{rank}", "?", str(rank)) for rank in range(40)]
 with Journal.open(Path(sys.argv[3])) as journal:
     sample_prompts(
         prompts,
-        ScriptedCompleter(slow, has_independent_rows=sys.argv[4] == "True"),
+        ScriptedCompleter(slow),
         AnswerVerifier(),
         sampling=Sampling(),
         plan=SamplingPlan(4, until_correct=2),
@@ -421,15 +374,12 @@ with Journal.open(Path(sys.argv[3])) as journal:
 """
 
 
-@pytest.mark.parametrize("is_independent", [True, False])
-def test_kill_9_and_the_same_command_again_give_the_same_traces(
-    is_independent: bool, tmp_path: Path
-) -> None:
+def test_kill_9_and_the_same_command_again_give_the_same_traces(tmp_path: Path) -> None:
     here = Path(__file__).parent
     prompts = [Prompt(f"p{rank}", "?", str(rank)) for rank in range(40)]
 
     def start(path: Path) -> subprocess.Popen[bytes]:
-        arguments = [str(here.parents[1]), str(here), str(path), str(is_independent)]
+        arguments = [str(here.parents[1]), str(here), str(path)]
         return subprocess.Popen([sys.executable, "-c", _CHILD, *arguments])
 
     whole, path = tmp_path / "whole.jsonl", tmp_path / "traces.jsonl"

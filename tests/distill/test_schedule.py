@@ -14,11 +14,10 @@ def _schedule(
     plan: SamplingPlan,
     stored: dict[SampleKey, bool] | None = None,
     *,
-    blocks: bool = False,
     passed: list[SampleKey] | None = None,
 ) -> Schedule:
     note = passed.append if passed is not None else lambda key: None
-    return Schedule(PROMPTS, plan, stored or {}, takes_whole_blocks=blocks, on_stored=note)
+    return Schedule(PROMPTS, plan, stored or {}, on_stored=note)
 
 
 def _take(schedule: Schedule, n: int) -> list[tuple[int, int]]:
@@ -30,19 +29,17 @@ def _is_right(key: SampleKey) -> bool:
     return random.Random(f"{key.sample_index}/{key.rank}").random() < 0.4
 
 
-def _run(schedule: Schedule, n: int, rng: random.Random, *, blocks: bool) -> list[SampleKey]:
+def _run(schedule: Schedule, n: int, rng: random.Random) -> list[SampleKey]:
     """Answer everything in random order; returns what was asked, as asked."""
     asked: list[SampleKey] = []
     waiting: list[SampleKey] = []
     while True:
-        taken = [
-            SampleKey(i, rank) for i, rank in _take(schedule, n if blocks else rng.randint(1, n))
-        ]
+        taken = [SampleKey(i, rank) for i, rank in _take(schedule, rng.randint(1, n))]
         asked += taken
         waiting += taken
         if not waiting:
             return asked
-        for _ in range(len(waiting) if blocks else rng.randint(1, len(waiting))):
+        for _ in range(rng.randint(1, len(waiting))):
             key = waiting.pop(rng.randrange(len(waiting)))
             schedule.settle(key, is_accepted=_is_right(key))
 
@@ -56,7 +53,7 @@ def test_every_prompt_gets_its_first_sample_before_any_gets_its_second() -> None
 
 def test_a_fixed_plan_draws_all_samples() -> None:
     schedule = _schedule(SamplingPlan(3))
-    assert len(_run(schedule, 5, random.Random(0), blocks=False)) == schedule.total == 12
+    assert len(_run(schedule, 5, random.Random(0))) == schedule.total == 12
     assert schedule.samples_per_prompt == (3, 3, 3, 3)
 
 
@@ -87,18 +84,12 @@ def test_a_prompt_gives_up_after_its_last_sample() -> None:
 
 
 @pytest.mark.parametrize("until_correct", [None, 1, 2])
-@pytest.mark.parametrize("blocks", [False, True])
 def test_what_is_asked_does_not_depend_on_the_order_of_arrival(
-    until_correct: int | None, blocks: bool
+    until_correct: int | None,
 ) -> None:
     plan = SamplingPlan(5, until_correct)
-    runs = [
-        _run(_schedule(plan, blocks=blocks), 3, random.Random(seed), blocks=blocks)
-        for seed in range(20)
-    ]
+    runs = [_run(_schedule(plan), 3, random.Random(seed)) for seed in range(20)]
     assert len({frozenset(run) for run in runs}) == 1
-    if blocks:
-        assert len({tuple(run) for run in runs}) == 1
 
 
 def test_stored_samples_are_not_asked_again() -> None:
@@ -110,36 +101,14 @@ def test_stored_samples_are_not_asked_again() -> None:
     assert schedule.total == 2 * 4 - 2
 
 
-def test_a_block_that_is_stored_whole_is_passed_over() -> None:
-    stored = {SampleKey(0, rank): True for rank in range(4)}
-    schedule = _schedule(SamplingPlan(2), stored, blocks=True)
-    assert _take(schedule, 4) == [(1, 0), (1, 1), (1, 2), (1, 3)]
-
-
-def test_a_block_that_is_not_stored_whole_is_asked_again_whole() -> None:
-    stored = {SampleKey(0, rank): True for rank in range(3)}
-    schedule = _schedule(SamplingPlan(2), stored, blocks=True)
-    assert _take(schedule, 4) == [(0, 0), (0, 1), (0, 2), (0, 3)]
-
-
 @pytest.mark.parametrize("until_correct", [None, 1, 2])
-def test_blocks_after_a_kill_are_the_blocks_of_the_uninterrupted_run(
-    until_correct: int | None,
-) -> None:
+def test_after_a_kill_at_any_moment_only_the_rest_is_asked(until_correct: int | None) -> None:
     plan = SamplingPlan(5, until_correct)
-    whole = _run(_schedule(plan, blocks=True), 3, random.Random(0), blocks=True)
+    whole = _run(_schedule(plan), 3, random.Random(0))
     for finished in range(len(whole) + 1):
         stored = {key: _is_right(key) for key in whole[:finished]}
-        rest = _run(_schedule(plan, stored, blocks=True), 3, random.Random(1), blocks=True)
-        assert rest == whole[len(whole) - len(rest) :]
-        assert len(rest) - (len(whole) - finished) in range(3)  # less than a block is redone
-
-
-def test_a_block_taken_too_early_is_a_programmers_mistake() -> None:
-    schedule = _schedule(SamplingPlan(2), blocks=True)
-    schedule.take(2)
-    with pytest.raises(RuntimeError, match="2 requests in flight"):
-        schedule.take(2)
+        rest = _run(_schedule(plan, stored), 3, random.Random(1))
+        assert set(rest) == set(whole[finished:])
 
 
 def test_an_answer_nobody_asked_for_is_a_programmers_mistake() -> None:

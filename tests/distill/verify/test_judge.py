@@ -40,7 +40,7 @@ class Judge:
     """Finds even sums right, and the question about 3 too hard."""
 
     model, fingerprint = "judge", "j1"
-    has_independent_rows, samples_at_once, is_billed = True, 1, True
+    samples_at_once, is_billed = 1, True
 
     def __init__(self) -> None:
         self.asked: list[Request] = []
