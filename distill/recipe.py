@@ -115,7 +115,7 @@ class SamplingSection(Section):
     """New tokens at most; a completion that reaches it is cut."""
 
     batch_size: int = Field(default=256, ge=1)
-    """Completions that are decoded at once; part of what a draw of a local model depends on."""
+    """Completions that are decoded at once by a local model."""
 
     max_failed_share: float = Field(default=0.1, ge=0, le=1)
     """The stage stops when more than this share of the completions failed."""
