@@ -32,6 +32,7 @@ from cli.job import JOBS, job_command
 from cli.plan import plan
 from cli.push import push
 from cli.report import report
+from cli.serve import serve
 from cli.status import status
 from cli.students import students
 from cli.teachers import teachers
@@ -74,6 +75,7 @@ app.command("explain", rich_help_panel=_LOOK)(explain)
 app.command("cost", rich_help_panel=_LOOK)(cost)
 app.command("export", rich_help_panel=_USE)(export)
 app.command("chat", rich_help_panel=_USE)(chat)
+app.command("serve", rich_help_panel=_USE)(serve)
 app.command("push", rich_help_panel=_USE)(push)
 app.command("trace-back", rich_help_panel=_USE)(trace_back)
 app.command("verify", rich_help_panel=_USE)(verify)

@@ -1,6 +1,7 @@
 """An adapter as a student: its base, with the adapter merged into the weights in memory."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,8 +9,10 @@ from distill.errors import ModelError
 
 if TYPE_CHECKING:
     from distill.types import Completer
+    from engine.folder import LoadedModel
 
 CONFIG = "adapter_config.json"
+_WEIGHTS = "adapter_model.safetensors"
 
 
 def is_adapter(folder: Path) -> bool:
@@ -42,6 +45,25 @@ def base_of(folder: Path, base: Path | None = None) -> Path:
     )
 
 
+def load_adapted(folder: Path, base: Path | None = None) -> "LoadedModel":
+    """Load an adapter's base with the adapter merged into its weights.
+
+    Args:
+        folder: As peft writes it; weights as safetensors.
+        base: Folder of the base, if the adapter does not know it.
+
+    Raises:
+        ModelError: If the adapter or its base is missing, broken, or they do not fit.
+    """
+    from students.adapters import load_adapter, merge_adapter
+    from students.load import load_student
+
+    if not (folder / _WEIGHTS).is_file():  # without it, peft would read a pickle
+        raise ModelError(f"{folder}: the adapter's weights are missing: {_WEIGHTS}")
+    loaded = load_student(base_of(folder, base))
+    return replace(loaded, model=merge_adapter(load_adapter(loaded, folder)).eval())
+
+
 def build_adapted(
     folder: Path, *, base: Path | None = None, batch_size: int, name: str | None = None
 ) -> "Completer":
@@ -59,18 +81,12 @@ def build_adapted(
     from distill.storage import hash_file
     from engine.completer import LocalCompleter
     from engine.folder import folder_fingerprint
-    from students.adapters import load_adapter, merge_adapter
-    from students.load import load_student
 
     base = base_of(folder, base)
-    weights = folder / "adapter_model.safetensors"
-    if not weights.is_file():  # without it, peft would read a pickle
-        raise ModelError(f"{folder}: the adapter's weights are missing: {weights.name}")
-    loaded = load_student(base)
-    model = merge_adapter(load_adapter(loaded, folder)).eval()
-    hashes = [hash_file(weights), hash_file(folder / CONFIG), folder_fingerprint(base)]
+    loaded = load_adapted(folder, base)
+    hashes = [hash_file(folder / _WEIGHTS), hash_file(folder / CONFIG), folder_fingerprint(base)]
     return LocalCompleter(
-        model,
+        loaded.model,
         loaded.tokenizer,
         name=name or folder.name,
         fingerprint="+".join(one[:16] for one in hashes),

@@ -30,6 +30,7 @@ COMMANDS = [
     "cost",
     "export",
     "chat",
+    "serve",
     "push",
     "trace-back",
     "verify",

@@ -7,10 +7,10 @@ from typing import cast
 
 import pytest
 import torch
+from engine.cache import GrowingLayer
 from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from engine.cache import GrowingLayer
 from engine.folder import quiet_transformers
 from students.base import EMBEDDED
 from students.catalog import Architecture, ModelType, find_student

@@ -1,0 +1,142 @@
+"""``distill serve``: a student behind the OpenAI API."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.console import note
+
+if TYPE_CHECKING:
+    from cli.eval_models import ModelChoice
+    from students.serve.backend import Backend
+
+_KEY_VARIABLE = "DISTILL_API_KEY"
+
+
+def serve(
+    student: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDENT",
+            help="Folder of a student, an adapter or a run, or a GGUF file.",
+            show_default=False,
+        ),
+    ],
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen at; a key is asked elsewhere.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free one.")] = 8000,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Model name that clients ask for.")
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option("--base", help="Base of an adapter, if it does not name it.")
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option("--api-key-file", help=f"File with the API key; else {_KEY_VARIABLE}."),
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Completions drawn at once.")] = 16,
+    queue: Annotated[int, typer.Option(min=1, help="Completions under way or waiting.")] = 256,
+    max_tokens: Annotated[int, typer.Option(min=1, help="New tokens at most.")] = 32_768,
+    context: Annotated[
+        int, typer.Option("--context", min=16, help="Tokens of a GGUF's context, for each slot.")
+    ] = 8192,
+    stall_seconds: Annotated[
+        float, typer.Option(min=1, help="Without a token, after which /health says so.")
+    ] = 60.0,
+) -> None:
+    """Serve a student with the OpenAI API.
+
+    /v1/chat/completions with streaming, n, stop, seed, logprobs and reasoning_content; /v1/models;
+    /health, which is well while tokens advance; /metrics for Prometheus. Ctrl-C and SIGTERM let
+    what is under way end.
+
+    Example: distill serve runs/quickstart/student --port 8000
+    """
+    from cli.eval_models import find_model
+    from students.serve.app import Limits, StudentServer
+    from students.serve.run import run_server
+
+    key = _key(host, key_file)
+    choice = find_model(student, base=base)
+    limits = Limits(choices=queue, max_tokens=max_tokens, stall_seconds=stall_seconds)
+    with _backend(choice, concurrency, context, max_tokens) as backend:
+        model = name or choice.label.removesuffix("-student")
+        server = StudentServer(backend, model, limits, key)
+
+        def ready(url: str) -> None:
+            note(f"{model} at {url} ({backend.name}, {concurrency} at once)")
+            note("Ctrl-C ends it; what is under way is answered first")
+
+        asyncio.run(run_server(server, host, port, on_ready=ready))
+    note("ended")
+
+
+def _key(host: str, key_file: Path | None) -> str:
+    """The API key; one is needed where others can reach the server."""
+    from distill.errors import RecipeError
+    from distill.storage import storage_errors
+
+    if key_file is not None:
+        with storage_errors(key_file):
+            key = key_file.read_text(encoding="utf-8").strip()
+        if not key:
+            raise RecipeError(f"--api-key-file {key_file}: the file is empty")
+        return key
+    key = os.environ.get(_KEY_VARIABLE, "").strip()
+    if not key and not _is_local(host):
+        raise RecipeError(
+            f"--host {host} lets others in, and there is no API key",
+            hint=f"set {_KEY_VARIABLE}, or --api-key-file FILE; or listen at 127.0.0.1",
+        )
+    return key
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def _backend(
+    choice: "ModelChoice", concurrency: int, context: int, max_tokens: int
+) -> "Iterator[Backend]":
+    from distill.errors import ModelError
+
+    assert choice.path is not None or choice.kind == "teacher"
+    if choice.kind == "gguf" and choice.path is not None:
+        from students.llama_cpp import serving
+        from students.serve.llama_cpp import LlamaCppBackend
+
+        with serving(choice.path, context_tokens=context, slots=concurrency) as url:
+            yield LlamaCppBackend(url, min(max_tokens, context))
+        return
+    if choice.path is None:
+        raise ModelError(
+            f"{choice.label} is behind an endpoint already",
+            hint="serve a student's folder, an adapter, a run or a GGUF file",
+        )
+    from engine.completer import end_ids
+    from engine.session import Engine
+    from students.adapted import load_adapted
+    from students.load import load_student
+    from students.serve.own import EngineBackend
+
+    is_adapter = choice.kind == "adapter"
+    loaded = load_adapted(choice.path, choice.base) if is_adapter else load_student(choice.path)
+    engine = Engine(
+        loaded.model, end_ids=end_ids(loaded.model, loaded.tokenizer), most_rows=concurrency
+    )
+    yield EngineBackend(engine, loaded.tokenizer, max_tokens)
