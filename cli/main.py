@@ -33,6 +33,7 @@ from cli.plan import plan
 from cli.push import push
 from cli.report import report
 from cli.serve import serve
+from cli.shard import shard
 from cli.status import status
 from cli.students import students
 from cli.teachers import teachers
@@ -61,6 +62,7 @@ app.command("doctor", rich_help_panel=_SET_UP)(doctor)
 app.command("teachers", rich_help_panel=_SET_UP)(teachers)
 app.command("students", rich_help_panel=_SET_UP)(students)
 app.command("fit", rich_help_panel=_SET_UP)(fit)
+app.command("shard", rich_help_panel=_SET_UP)(shard)
 app.command("plan", rich_help_panel=_SET_UP)(plan)
 app.command("filters", rich_help_panel=_SET_UP)(filters)
 app.command("benchmarks", rich_help_panel=_SET_UP)(benchmarks)

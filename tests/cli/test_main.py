@@ -14,6 +14,7 @@ COMMANDS = [
     "teachers",
     "students",
     "fit",
+    "shard",
     "plan",
     "filters",
     "benchmarks",

@@ -1,0 +1,107 @@
+"""``distill shard``: how a large model is cut over GPUs, before a byte of it is read."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cli.options import AsJson
+
+if TYPE_CHECKING:
+    from teachers.shard_plan import Cluster
+
+
+def shard(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="Model folder, config.json, or DeepSeek-R1, Qwen3-30B-A3B, Qwen3-235B-A22B.",
+            show_default=False,
+        ),
+    ],
+    *,
+    gpus: Annotated[str, typer.Option(metavar="NxSIZE", help="GPUs, such as 16x80GB or 8xH200.")],
+    context: Annotated[
+        str, typer.Option(metavar="TOKENS", help="Prompt and answer of one sequence.")
+    ] = "32k",
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Sequences at once.  [default: what fits]", show_default=False),
+    ] = None,
+    weights: Annotated[
+        Literal["fp32", "bf16", "fp8", "int4"] | None,
+        typer.Option(help="How weights are stored.  [default: as the config says]"),
+    ] = None,
+    prompts: Annotated[
+        int | None,
+        typer.Option(min=1, help="Traces to be written: hours and cost.", show_default=False),
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="Of one trace, on average.")] = 6000,
+    price: Annotated[
+        float | None,
+        typer.Option(metavar="USD", min=0, help="Of a GPU for an hour.", show_default=False),
+    ] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TOKENS/S",
+            min=0.001,
+            help="Measured, of all GPUs together, instead of what others publish.",
+            show_default=False,
+        ),
+    ] = None,
+    node: Annotated[int, typer.Option(min=1, help="GPUs of one machine.")] = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Plan how a large model is cut over GPUs.
+
+    From its config alone: what each GPU holds, which layout of tensor (TP), expert (EP), pipeline
+    (PP) and data parallel (DP) fits, how many sequences at once, hours and cost by published
+    speeds. Weights that are there are checked by their headers. Ends with exit code 6 if it does
+    not fit, and says what would.
+
+    Example: distill shard DeepSeek-R1 --gpus 16x80GB --context 32k --prompts 800000 --price 2
+    """
+    from cli.fit import read_tokens
+    from cli.shard_figures import show
+    from teachers.shard_cost import Job, Speed
+    from teachers.shard_model import find_model
+    from teachers.shard_plan import Wish
+
+    cluster = read_gpus(gpus, node)
+    found = find_model(model, weights)
+    wish = Wish(read_tokens("--context", context), batch)
+    job = None if prompts is None else Job(prompts, tokens, price)
+    measured = (
+        None
+        if speed is None
+        else Speed(speed / cluster.gpus, "given with --speed", is_published=False)
+    )
+    show(found, cluster, wish, job=job, measured=measured, as_json=as_json)
+
+
+def read_gpus(text: str, node: int = 8) -> "Cluster":
+    """GPUs as people write them.
+
+    Raises:
+        RecipeError: If it is no number of GPUs and size, or no name that is known.
+
+    Example:
+        >>> read_gpus("16x80GB").gpus, read_gpus("8xH200").gpu_bytes // 1024**3
+        (16, 140)
+    """
+    from cli.fit import read_size
+    from distill.errors import RecipeError
+    from teachers.shard_cost import known_gpus
+    from teachers.shard_plan import Cluster
+
+    count, _, size = text.strip().replace("X", "x").partition("x")
+    names = {name.lower(): gib for name, gib in known_gpus().items()}
+    if not count.isdecimal() or not 1 <= int(count) <= 4096 or not size:  # noqa: PLR2004
+        raise RecipeError(
+            f"--gpus {text}: not a number of GPUs and their memory",
+            hint=f"such as --gpus 16x80GB, or a name: 8x{', 8x'.join(known_gpus())}",
+        )
+    gib = names.get(size.lower())
+    gpu_bytes = gib * 1024**3 if gib is not None else read_size(size)
+    return Cluster(int(count), gpu_bytes, node)

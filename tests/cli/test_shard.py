@@ -1,0 +1,64 @@
+"""``distill shard`` as a user runs it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.shard import read_gpus
+from distill.errors import RecipeError
+from tests.cli.conftest import invoke_in
+from tests.teachers.big_models import CONFIGS
+
+
+def test_a_plan_says_what_each_gpu_holds_and_what_the_prompts_take(tmp_path: Path) -> None:
+    job = ("--prompts", "800000", "--price", "2")
+    shown = invoke_in(tmp_path, "shard", "DeepSeek-R1", "--gpus", "16x80GB", *job)
+    assert shown.code == 0, shown.err
+    assert "EP16 x DP16" in shown.out
+    assert "GPU-hours" in shown.out
+    assert shown.out.count("published, not measured here") == 3
+
+
+def test_too_few_gpus_end_with_what_would_be_enough(tmp_path: Path) -> None:
+    shown = invoke_in(tmp_path, "shard", "DeepSeek-R1", "--gpus", "8x80GB")
+    assert shown.code == 6
+    assert "enough would be: --gpus 16x80GB" in shown.err
+    assert "years" in shown.err
+
+
+def test_too_large_a_batch_ends_with_the_one_that_fits(tmp_path: Path) -> None:
+    given = ("--gpus", "16x80GB", "--batch", "4096")
+    refused = invoke_in(tmp_path, "shard", "DeepSeek-R1", *given, "--json")
+    assert refused.code == 6
+    plan = json.loads(refused.out)
+    assert not plan["fits"]
+    best = plan["layouts"][0]["sequences"]
+    assert f"--batch {best}," in refused.err
+    fitting = invoke_in(tmp_path, "shard", "DeepSeek-R1", *given[:-1], str(best))
+    assert fitting.code == 0, fitting.err
+
+
+def test_a_measured_speed_takes_the_place_of_published_ones(tmp_path: Path) -> None:
+    given = ("--prompts", "1000", "--tokens", "3600", "--speed", "1000", "--price", "3", "--json")
+    shown = invoke_in(tmp_path, "shard", "Qwen3-30B-A3B", "--gpus", "2xH100", *given)
+    (cost,) = json.loads(shown.out)["costs"]
+    assert cost["hours"] == pytest.approx(1.0)
+    assert cost["usd"] == pytest.approx(6.0)
+    assert not cost["speed"]["is_published"]
+
+
+def test_json_of_a_layout_adds_up(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "qwen3_moe", **CONFIGS["qwen3_moe"]}), encoding="utf-8"
+    )
+    shown = invoke_in(tmp_path, "shard", ".", "--gpus", "2x8GB", "--context", "64", "--json")
+    for layout in json.loads(shown.out)["layouts"]:
+        parts = sum(layout["weights"].values()) + layout["cache_bytes"]
+        assert parts + layout["work"] + layout["server"] == layout["total_bytes"]
+
+
+@pytest.mark.parametrize("text", ["16", "x80GB", "0x80GB", "twox80GB", "2xB9000", "2x"])
+def test_what_are_no_gpus_is_answered_with_an_example(text: str) -> None:
+    with pytest.raises(RecipeError, match="--gpu"):
+        read_gpus(text)
