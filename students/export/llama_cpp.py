@@ -78,7 +78,9 @@ class LlamaCpp:
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "seed": sampling.seed,
-            "samplers": ["temperature", "top_p"],
+            # Its own defaults cut the tail that the student is sampled with.
+            "top_k": 0,
+            "min_p": 0,
             "cache_prompt": False,
         }
         answer = self._post("/completion", body)
