@@ -35,7 +35,8 @@ class ProblemResult:
         malformed: How many ended by themselves and are not in the form that was asked for.
         failed: How many got no answer.
         votes: Samples of each wrong answer, most frequent first; empty where nothing is voted on.
-        reasoning_tokens: Of all its samples.
+        reasoning_tokens: Of all its samples; by their share of the characters where the model did
+            not count them.
         answer_tokens: The same after the think tags.
     """
 
@@ -242,7 +243,7 @@ def _problem_result(
         vote = voter(prompt, completion) if voter and is_accepted is not True else None
         if vote is not None:
             wrong[vote] = wrong.get(vote, 0) + 1
-    reasoning = sum(completion.usage.reasoning_tokens for completion in completions)
+    reasoning = sum(map(_reasoning_tokens, completions))
     output = sum(completion.usage.output_tokens for completion in completions)
     return ProblemResult(
         id=prompt.id,
@@ -261,6 +262,13 @@ def _problem_result(
         reasoning_tokens=reasoning,
         answer_tokens=output - reasoning,
     )
+
+
+def _reasoning_tokens(completion: Completion) -> int:
+    usage, reasoning = completion.usage, completion.reasoning or ""
+    if usage.reasoning_tokens or not reasoning:
+        return usage.reasoning_tokens
+    return round(usage.output_tokens * len(reasoning) / len(reasoning + completion.text))
 
 
 def _votes(problem: ProblemResult) -> list[Vote]:

@@ -215,3 +215,31 @@ def test_a_recipe_may_name_a_benchmark_and_a_wrong_one_is_told_at_once(
     assert missing.code == 3
     assert "hf download HuggingFaceH4/aime_2024" in missing.err
     assert not (tmp_path / "run" / "traces.jsonl").exists()
+
+
+def test_a_recipes_models_are_put_on_a_benchmark_with_its_own_verifier(
+    finished_run: Path, tiny_job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = finished_run.with_name("benchmarked") / "runs" / "tiny"  # as deep: its paths are relative
+    shutil.copytree(finished_run / "runs" / "tiny", run)
+    folder = run.parent / "copies" / "gpqa-diamond"
+    folder.mkdir(parents=True)
+    header = "Record ID,Question,Correct Answer,Incorrect Answer 1,Incorrect Answer 2"
+    (folder / "gpqa_diamond.csv").write_text(
+        f"{header},Incorrect Answer 3\nr1,What is 1 + 1?,2,3,4,5\nr2,What is 2 + 2?,4,5,6,7\n"
+    )
+    monkeypatch.setenv("DISTILL_BENCHMARKS", str(folder.parent))
+    shown = invoke_in(
+        run.parent,
+        *("eval", tiny_job / "tiny.toml", "--run-dir", run, "--restart-from", "eval"),
+        *("--set", "eval.prompts.kind=benchmark", "--set", "eval.prompts.name=gpqa-diamond"),
+        *("--set", 'eval.models=["base", "student"]'),
+    )
+    assert shown.code == 0, shown.err
+    result = read_result(run / "eval" / "results" / "student.json")
+    assert (result.benchmark.name, result.benchmark.prompts) == ("gpqa-diamond", 2)
+    assert result.report.verifier == "choice/1"
+    manifest = json.loads((run / "manifest.json").read_text())
+    files = manifest["stages"]["eval"]["settings"]["benchmark"]["files"]
+    assert [one["name"] for one in files] == ["gpqa_diamond.csv"]  # pinned by its hash
+    assert "2 held-out prompts" in invoke_in(run.parent, "status", run).out

@@ -18,7 +18,7 @@ from distill.intervals import difference_estimate, mean_estimate
 from distill.recipe import SamplingSection
 from distill.records import from_record, to_record
 from distill.traces import read_traces
-from distill.types import Completion, Prompt
+from distill.types import Completion, Prompt, Usage
 from distill.verify.answer import AnswerVerifier
 
 
@@ -196,6 +196,16 @@ def test_each_problem_is_on_record_and_pass_at_k_comes_from_it(
     at_least_one = [float(problem.right > 0) for problem in report.problems]
     assert report.at_k[-1].pass_at_k == mean_estimate(at_least_one)
     assert report.reasoning_tokens + report.answer_tokens == report.output_tokens
+
+
+def test_reasoning_that_nobody_counted_has_its_share_of_the_tokens(
+    prompts: list[Prompt], scripted: Any, tmp_path: Path
+) -> None:
+    def script(request: Any, block: Any) -> Completion:
+        return Completion("a" * 25, "r" * 75, usage=Usage(output_tokens=40))
+
+    report = _evaluate(tmp_path / "t.jsonl", prompts, scripted(script), samples=1)
+    assert (report.reasoning_tokens, report.answer_tokens) == (30, 10)
 
 
 def test_wins_and_losses_name_the_problems_clearest_first(
