@@ -79,10 +79,17 @@ class Lane:
         used = max(row.cached_tokens for row in rows)
         ours = slice(len(self.rows), len(self.rows) + len(rows))
         self.rows += rows
-        for layer, sources in other._buffers.items():
+        for layer, sources in list(other._buffers.items()):
             for buffer, source in zip(self.buffers(layer, sources), sources, strict=True):
                 buffer[ours, :, :used] = source[theirs, :, :used]
+            if len(rows) == len(other.rows):  # at once: not all layers twice
+                del other._buffers[layer]
         other.remove(rows)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the buffers."""
+        return sum(buffer.nbytes for buffers in self._buffers.values() for buffer in buffers)
 
     def _shrink(self) -> None:
         """Give memory back once less than half of it is used."""

@@ -30,8 +30,8 @@ PROMPT_TOKENS = 2048
 _LLAMA_CPP_TOKENS = 512
 # CUDA's context and the allocator's leftovers; llama.cpp takes less.
 _OVERHEAD_BYTES: Final[Mapping[bool, int]] = {False: 600 * 1024**2, True: 300 * 1024**2}
-# Our cache grows by half of what it holds; llama.cpp allocates the context once.
-_CACHE_ROOM: Final[Mapping[bool, float]] = {False: 1.5, True: 1.0}
+# A row of our cache lies in a place of twice its length at most; llama.cpp allocates the context.
+_CACHE_ROOM: Final[Mapping[bool, float]] = {False: 2.0, True: 1.0}
 _NF4_BLOCK = 64
 _GGUF_NAMES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 

@@ -7,11 +7,13 @@ from typing import cast
 
 import pytest
 import torch
-from engine.cache import GrowingLayer
 from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from engine.drawing import UniformStream
 from engine.folder import quiet_transformers
+from engine.lanes import Lanes
+from engine.row import Decoding, Row
 from students.base import EMBEDDED
 from students.catalog import Architecture, ModelType, find_student
 from students.export.bits import write_quantised
@@ -89,14 +91,15 @@ def test_weights_are_as_large_as_those_in_the_file(
 
 def test_the_cache_is_what_our_engine_holds() -> None:
     facts = Architecture("llama", 3, 64, 4, 2, 16, 128, 500, True, 4096)
-    layer = GrowingLayer()
-    states = torch.zeros(1, facts.kv_heads, 1, facts.head_dim, dtype=torch.bfloat16)
-    for _ in range(300):
-        keys, values = layer.update(states, states)
+    lanes = Lanes(longest=4096)
+    row = Row([1] * 300, Decoding(), UniformStream(""), limit=1)
+    lane, _ = lanes.place(row, len(row.prompt_ids))
+    states = torch.zeros(facts.kv_heads, 1, facts.head_dim, dtype=torch.bfloat16)
+    for layer in range(facts.layers):
+        lane.buffers(layer, [states, states])
     held = 300 * cache_bytes_per_token(facts)
-    assert facts.layers * (keys.nbytes + values.nbytes) == held
-    room = facts.layers * 2 * keys.untyped_storage().nbytes()
-    assert held <= room <= plan_running(facts, "bf16", 300).cache
+    assert lane.held_bytes == lane.capacity * cache_bytes_per_token(facts)
+    assert held <= lane.held_bytes <= plan_running(facts, "bf16", 300).cache
 
 
 @pytest.mark.parametrize(
