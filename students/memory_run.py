@@ -30,8 +30,8 @@ PROMPT_TOKENS = 2048
 _LLAMA_CPP_TOKENS = 512
 # CUDA's context and the allocator's leftovers; llama.cpp takes less.
 _OVERHEAD_BYTES: Final[Mapping[bool, int]] = {False: 600 * 1024**2, True: 300 * 1024**2}
-# A row of our cache lies in a place of twice its length at most; llama.cpp allocates the context.
-_CACHE_ROOM: Final[Mapping[bool, float]] = {False: 2.0, True: 1.0}
+# Our engine's lanes (`engine.lanes`): the shortest, each twice the one before. A test compares.
+_FIRST_LANE_TOKENS = 128
 _NF4_BLOCK = 64
 _GGUF_NAMES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 
@@ -44,7 +44,7 @@ class RunningPlan:
         format: How the weights are held.
         context_tokens: Prompt and answer.
         weights: Bytes of the weights.
-        cache: Of keys and values, with the room that is kept to grow.
+        cache: Of keys and values, with the room that they get to grow.
         work: Of what reading a prompt and drawing a token take.
         overhead: What a GPU takes besides.
     """
@@ -69,7 +69,7 @@ def plan_running(facts: Architecture, format_: RunFormat, context_tokens: int) -
         format=format_,
         context_tokens=context_tokens,
         weights=weight_bytes(facts, format_),
-        cache=int(context_tokens * cache_bytes_per_token(facts) * _CACHE_ROOM[is_gguf]),
+        cache=cache_bytes_per_token(facts) * cache_tokens(facts, context_tokens, is_gguf=is_gguf),
         work=_work_bytes(facts, min(context_tokens, PROMPT_TOKENS), is_gguf=is_gguf),
         overhead=_OVERHEAD_BYTES[is_gguf],
     )
@@ -85,6 +85,20 @@ def longest_context(facts: Architecture, format_: RunFormat, gpu_bytes: int) -> 
 def cache_bytes_per_token(facts: Architecture) -> int:
     """Keys and values of one token in all layers, 16 bits each."""
     return 2 * 2 * facts.layers * facts.kv_heads * facts.head_dim
+
+
+def cache_tokens(facts: Architecture, context_tokens: int, *, is_gguf: bool) -> int:
+    """Places that are there at the fullest moment.
+
+    llama.cpp allocates the context once. In our engine a row that outgrows its lane is copied to
+    one of twice the capacity: both are there for a moment.
+    """
+    if is_gguf:
+        return context_tokens
+    lane, earlier = _FIRST_LANE_TOKENS, 0
+    while lane < context_tokens:
+        lane, earlier = 2 * lane, lane
+    return min(lane, max(facts.context_tokens, context_tokens)) + earlier
 
 
 def weight_bytes(facts: Architecture, format_: RunFormat) -> int:

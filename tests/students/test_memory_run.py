@@ -26,6 +26,7 @@ from students.memory_run import (
     RUN_FORMATS,
     RunFormat,
     cache_bytes_per_token,
+    cache_tokens,
     longest_context,
     plan_running,
     weight_bytes,
@@ -33,6 +34,7 @@ from students.memory_run import (
 from students.memory_source import read_facts
 
 GIB = 1024**3
+LIMIT = 8192
 
 
 @pytest.fixture(scope="module", params=[("qwen2", True), ("qwen3", True), ("llama", False)])
@@ -89,17 +91,31 @@ def test_weights_are_as_large_as_those_in_the_file(
     assert planned == pytest.approx(written_bytes(folder, tmp_path, format_), rel=0.005)
 
 
-def test_the_cache_is_what_our_engine_holds() -> None:
-    facts = Architecture("llama", 3, 64, 4, 2, 16, 128, 500, True, 4096)
-    lanes = Lanes(longest=4096)
-    row = Row([1] * 300, Decoding(), UniformStream(""), limit=1)
-    lane, _ = lanes.place(row, len(row.prompt_ids))
+def test_a_place_of_a_lane_takes_the_bytes_that_are_counted() -> None:
+    facts = Architecture("llama", 3, 64, 4, 2, 16, 128, 500, True, LIMIT)
+    lane, _ = Lanes(LIMIT).place(Row([1] * 300, Decoding(), UniformStream("row"), LIMIT), 300)
     states = torch.zeros(facts.kv_heads, 1, facts.head_dim, dtype=torch.bfloat16)
     for layer in range(facts.layers):
         lane.buffers(layer, [states, states])
-    held = 300 * cache_bytes_per_token(facts)
     assert lane.held_bytes == lane.capacity * cache_bytes_per_token(facts)
-    assert held <= lane.held_bytes <= plan_running(facts, "bf16", 300).cache
+
+
+@pytest.mark.parametrize("context", [100, 128, 129, 4096, 5000, 8192])
+def test_the_cache_is_the_lane_and_the_one_before_it(context: int) -> None:
+    """Of the engine that answers; a row is copied from lane to lane as it grows."""
+    lanes = Lanes(LIMIT)
+    row = Row([1], Decoding(), UniformStream("row"), LIMIT)
+    lanes.place(row, 2)
+    places = []
+    for tokens in range(1, context + 1):
+        row.cached_tokens = tokens - 1
+        if lanes.full_rows():
+            places.append(lanes.occupied_tokens)
+            lanes.lift([row])
+    held = lanes.occupied_tokens + (places[-1] if places else 0)
+    facts = Architecture("llama", 3, 64, 4, 2, 16, 128, 500, True, LIMIT)
+    assert cache_tokens(facts, context, is_gguf=False) == held
+    assert plan_running(facts, "bf16", context).cache == held * cache_bytes_per_token(facts)
 
 
 @pytest.mark.parametrize(
