@@ -122,6 +122,8 @@ def memory_advice(
     """
     now = plan_training(facts, settings).total
     needed = f"this training needs about {now / GIB:.1f} GiB"
+    if gpu_bytes is not None and now <= gpu_bytes:
+        return f"{needed} and should fit: see what else uses the GPU, or leave it more room"
     limit = gpu_bytes or now - 1
     found = changes(facts, settings, limit)
     if gpu_bytes is None:

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import torch
 
-from distill.errors import StageError
+from distill.errors import DistillError, StageError
 from distill.train_sections import TrainSection
+from students.memory_advice import memory_advice
+from students.memory_settings import settings_of
+from students.memory_source import read_facts
 
 
 @contextmanager
@@ -26,6 +29,9 @@ def explained_memory_errors(section: TrainSection, base: Path) -> Iterator[None]
             raise
         where = "the GPU" if torch.cuda.is_available() else "this machine"
         steps = "; ".join(what_to_lower(section))
+        if torch.cuda.is_available():
+            _, gpu_bytes = torch.cuda.mem_get_info()
+            steps = planned_advice(section, base, gpu_bytes) or steps
         detail = next(iter(str(error).splitlines()), "no detail is given")
         raise StageError(
             f"training ran out of memory on {where}: {detail}",
@@ -47,6 +53,15 @@ def what_to_lower(section: TrainSection) -> list[str]:
     elif section.optimizer != "paged_adamw_8bit":
         steps.append("set train.optimizer = 'paged_adamw_8bit'")
     return steps
+
+
+def planned_advice(section: TrainSection, base: Path, gpu_bytes: int) -> str:
+    """What the memory plan says about this training on such a GPU; empty if it cannot be made."""
+    try:
+        facts = read_facts(base / "config.json")
+    except DistillError:
+        return ""
+    return memory_advice(facts, settings_of(section, facts.parameters), gpu_bytes)
 
 
 def peak_memory_bytes() -> int:

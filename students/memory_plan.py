@@ -224,7 +224,9 @@ class _Need:
         if settings.activations != "kept" and settings.precision == "mixed":
             cast = facts.layers * kept_once_per_layer(facts, replace(settings, dora=False))
         if settings.precision == "mixed" and settings.is_full:
-            cast += 2 * facts.vocabulary * facts.hidden
+            cast += (
+                2 * 2 * facts.vocabulary * facts.hidden
+            )  # the head, and a chunk's gradient of it
         return cast + self._gathered()
 
     def _gathered(self) -> int:

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,13 @@ import torch
 
 from distill.errors import StageError
 from distill.recipe import TrainSection
-from students.memory_errors import explained_memory_errors, peak_memory_bytes, what_to_lower
+from students.base import EMBEDDED
+from students.memory_errors import (
+    explained_memory_errors,
+    peak_memory_bytes,
+    planned_advice,
+    what_to_lower,
+)
 
 BASE = Path("models/base")
 
@@ -39,6 +46,13 @@ def test_what_is_set_already_is_not_advised() -> None:
         method="qlora", activations="offloaded", optimizer="paged_adamw_8bit", seq_len=512
     )
     assert what_to_lower(section) == ["lower train.seq_len (now 512)"]
+
+
+def test_on_a_gpu_the_plan_says_what_is_needed_and_what_would_fit(tmp_path: Path) -> None:
+    section = TrainSection(method="full", seq_len=1024, activations="kept")
+    said = planned_advice(section, EMBEDDED, 1 << 20)
+    assert re.match(r"this training needs about \d+\.\d GiB", said)
+    assert planned_advice(section, tmp_path, 1 << 20) == ""
 
 
 def test_other_errors_pass() -> None:

@@ -117,6 +117,20 @@ def test_advice_names_what_was_needed_and_a_setting_that_fits() -> None:
     assert "train." in said
 
 
+def test_advice_where_it_should_have_fitted_looks_elsewhere() -> None:
+    assert "what else uses the GPU" in memory_advice(QWEN_7B, TrainingSettings("qlora"), 24 * GIB)
+
+
+def test_advice_without_a_limit_names_what_saves_most() -> None:
+    settings = TrainingSettings("lora", activations="kept")
+    said = memory_advice(QWEN_7B, settings)
+    least = min(
+        (change for change in changes(QWEN_7B, settings, plan_training(QWEN_7B, settings).total)),
+        key=lambda change: change.plan.total,
+    )
+    assert least.says in said
+
+
 def test_advice_without_a_way_out_says_so() -> None:
     said = memory_advice(find_student("Qwen2.5-32B").architecture, TrainingSettings("full"), GIB)
     assert "no setting makes it fit" in said
