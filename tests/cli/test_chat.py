@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from students.chat import ChatSession, Piece
+from engine.text_stream import Piece
+from students.chat import ChatSession
 from tests.cli.conftest import Invoke
 
 

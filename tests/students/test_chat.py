@@ -7,7 +7,8 @@ import pytest
 import students
 from distill.errors import ModelError
 from distill.types import Answer, Message, Prompt, Request, Sampling
-from students.chat import ChatSession, Piece
+from engine.text_stream import Piece
+from students.chat import ChatSession
 
 GREEDY = Sampling(temperature=0, max_tokens=12)
 
