@@ -14,6 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from cli.benchmarks import benchmarks
+from cli.bundle import bundle
 from cli.chat import chat
 from cli.console import columns, paint, say
 from cli.cost import cost
@@ -79,6 +80,7 @@ app.command("export", rich_help_panel=_USE)(export)
 app.command("chat", rich_help_panel=_USE)(chat)
 app.command("serve", rich_help_panel=_USE)(serve)
 app.command("push", rich_help_panel=_USE)(push)
+app.command("bundle", rich_help_panel=_USE)(bundle)
 app.command("trace-back", rich_help_panel=_USE)(trace_back)
 app.command("verify", rich_help_panel=_USE)(verify)
 

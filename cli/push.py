@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.console import columns, note, paint, say, say_json
-from cli.options import AsJson
+from cli.options import AcceptRisk, AsJson
 
 if TYPE_CHECKING:
     from distill.publish.hub import Published
@@ -29,10 +29,7 @@ def push(
     public: Annotated[
         bool, typer.Option("--public", help="For everybody; private unless given.")
     ] = False,
-    accept_risk: Annotated[
-        bool,
-        typer.Option("--accept-licence-risk", help="Go on against terms; the card says so."),
-    ] = False,
+    accept_risk: AcceptRisk = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the files and the card, and send nothing.")
     ] = False,
@@ -45,15 +42,13 @@ def push(
 
     Example: distill push runs/quickstart/student --repo my-org/maths-1.5B --dry-run
     """
-    from distill.publish.package import packaged_data, packaged_model
+    from distill.publish.package import packaged_data, packaged_model, student_in
 
     name = _name_of(repo)
     if what.is_file():
         packaging = packaged_data(what, name)
     else:
-        inner = what / "student"
-        source = inner if (inner / "config.json").is_file() else what
-        packaging = packaged_model(source, name, accepts_risk=accept_risk)
+        packaging = packaged_model(student_in(what), name, accepts_risk=accept_risk)
     with packaging as package:
         if dry_run:
             _show(package, repo, is_private=not public, as_json=as_json)

@@ -77,6 +77,12 @@ class Package:
         return sum(file.size for file in self.files)
 
 
+def student_in(path: Path) -> Path:
+    """The student's folder, where the user named that of its run."""
+    inner = path / "student"
+    return inner if (inner / "config.json").is_file() else path
+
+
 @contextmanager
 def packaged_model(source: Path, name: str, *, accepts_risk: bool) -> Iterator[Package]:
     """Make a student's folder ready for its publication; what was made goes with the block.

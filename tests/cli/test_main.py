@@ -33,6 +33,7 @@ COMMANDS = [
     "chat",
     "serve",
     "push",
+    "bundle",
     "trace-back",
     "verify",
 ]
