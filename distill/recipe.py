@@ -11,6 +11,7 @@ Values are checked strictly, see ``distill.section``; the sections of stage ``fi
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Literal, NoReturn
 
 from pydantic import AfterValidator, Field, model_validator
@@ -138,6 +139,13 @@ class GenerateSection(SamplingSection):
 
     until_correct: int | None = Field(default=None, ge=1)
     """Stop asking for a prompt once it has this many correct traces; needs gold answers."""
+
+    logprobs: bool = False
+    """Keep the log-probability of each token that a local teacher draws; an endpoint's are not."""
+
+    def sampling(self, seed: int) -> Sampling:
+        """The part that a completer needs."""
+        return replace(super().sampling(seed), keeps_logprobs=self.logprobs)
 
     @model_validator(mode="after")
     def _until_correct_can_be_reached(self) -> "GenerateSection":

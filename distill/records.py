@@ -2,14 +2,15 @@
 
 ``to_record`` gives JSON values only. ``from_record`` gives the noun back or says what is wrong
 and where: an unknown field, a missing one, a wrong type. It never guesses and never converts, so
-that an answer ``"0012"`` stays that text.
+that an answer ``"0012"`` stays that text. Only a field that is ``None`` by default may be missing:
+older records do not have it.
 
 This module knows no files; the caller says where a record comes from.
 """
 
 import math
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -124,16 +125,17 @@ def _reader(hint: Any) -> _Reader:  # noqa: ANN401 - any form of type
 
 def _dataclass_reader(kind: type) -> _Reader:
     readers = {name: _reader(hint) for name, hint in _field_types(kind).items()}
+    required = {field.name for field in fields(kind) if field.default is not None}
 
     def read(record: object) -> object:
         if not isinstance(record, dict):
             raise _Mismatch(f" must be an object, not {_found(record)}")
-        if record.keys() != readers.keys():
-            raise _wrong_fields(record, readers)
+        if record.keys() != readers.keys() and not required <= record.keys() <= readers.keys():
+            raise _wrong_fields(record, readers, required)
         values = {}
-        for name, read_field in readers.items():
+        for name, value in record.items():
             try:
-                values[name] = read_field(record[name])
+                values[name] = readers[name](value)
             except _Mismatch as mismatch:
                 mismatch.path.append(f".{name}")
                 raise
@@ -142,8 +144,8 @@ def _dataclass_reader(kind: type) -> _Reader:
     return read
 
 
-def _wrong_fields(record: Record, known: Mapping[str, object]) -> _Mismatch:
-    missing = [name for name in known if name not in record]
+def _wrong_fields(record: Record, known: Mapping[str, object], required: Set[str]) -> _Mismatch:
+    missing = [name for name in known if name in required and name not in record]
     unknown = [name for name in record if name not in known]
     if unknown:
         after = f"; known: {', '.join(known)}"

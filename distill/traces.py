@@ -37,15 +37,18 @@ def journal_header(
 ) -> Record:
     """First record of a journal: everything that its answers and verdicts depend on.
 
-    How many samples are wanted is not part of it: more can be drawn into the same journal.
+    How many samples are wanted is not part of it: more can be drawn into the same journal. Nor is
+    what is kept of them beside the text.
     """
+    drawn = to_record(sampling)
+    del drawn["keeps_logprobs"]
     return {
         "kind": _HEADER,
         "model": completer.model,
         "fingerprint": completer.fingerprint,
         "verifier": verifier.name,
         "prompts": hash_prompts(prompts),
-        "sampling": to_record(sampling),
+        "sampling": drawn,
     }
 
 

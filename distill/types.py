@@ -40,12 +40,15 @@ class Sampling:
         top_p: Nucleus of probability mass that is drawn from, in (0, 1].
         max_tokens: New tokens at most; a completion that reaches it is truncated.
         seed: Two samples with the same seed, prompt and index are the same draw.
+        keeps_logprobs: Whether a local model keeps the log-probabilities of the drawn tokens; they
+            do not change what is drawn.
     """
 
     temperature: float = 0.6
     top_p: float = 0.95
     max_tokens: int = 32_768
     seed: int = 0
+    keeps_logprobs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ class Completion:
         finish: ``"stop"`` ended by itself, ``"length"`` was cut, ``"error"`` failed.
         usage: Tokens read and written.
         error: Why it failed, when ``finish`` is ``"error"``.
+        logprobs: Log-probability of each output token by the model itself, before temperature and
+            nucleus; ``None`` if they were not kept.
     """
 
     text: str
@@ -83,6 +88,7 @@ class Completion:
     finish: FinishReason = "stop"
     usage: Usage = field(default_factory=Usage)
     error: str | None = None
+    logprobs: tuple[float, ...] | None = None
 
     @property
     def is_truncated(self) -> bool:

@@ -70,7 +70,12 @@ class LocalCompleter:
 
     def complete(self, source: RequestSource, sampling: Sampling) -> Iterator[Answer]:
         """Keep rows running until there are no more, yielding each answer when it is finished."""
-        decoding = Decoding(sampling.temperature, sampling.top_p, max_tokens=sampling.max_tokens)
+        decoding = Decoding(
+            sampling.temperature,
+            sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            keeps_logprobs=sampling.keeps_logprobs,
+        )
         under_way: dict[Row, Request] = {}
         try:
             while True:
@@ -124,6 +129,7 @@ class LocalCompleter:
                 output_tokens=len(row.token_ids),
                 reasoning_tokens=self._reasoning_tokens(written, split.reasoning),
             ),
+            logprobs=_rounded(row.logprobs) if row.decoding.keeps_logprobs else None,
         )
 
     def _reasoning_tokens(self, written: list[int], reasoning: str | None) -> int:
@@ -158,3 +164,8 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froze
 
 def _stream_name(request: Request, seed: int) -> str:
     return f"{seed}/{request.prompt.id}/{request.sample_index}/{request.prompt.text}"
+
+
+def _rounded(logprobs: list[float]) -> tuple[float, ...]:
+    """Float32 holds no more than these digits, and a journal has to hold them all."""
+    return tuple(round(logprob, 5) for logprob in logprobs)

@@ -66,6 +66,7 @@ def test_the_shape_of_a_stored_trace_is_fixed() -> None:
                     "cached_tokens": 0,
                 },
                 "error": None,
+                "logprobs": None,
             },
             "receipt": None,
         },
@@ -146,3 +147,10 @@ def test_long_values_are_cut_in_messages() -> None:
     with pytest.raises(DataError) as caught:
         from_record(JudgedTrace, record, "here")
     assert len(caught.value.problem) < 200
+
+
+def test_a_field_that_older_records_lack_is_nothing() -> None:
+    record = to_record(Completion("yes", logprobs=(-0.5, -1.0)))
+    assert from_record(Completion, record, "here").logprobs == (-0.5, -1.0)
+    del record["logprobs"], record["error"]
+    assert from_record(Completion, record, "here") == Completion("yes")

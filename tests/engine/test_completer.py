@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -105,3 +107,23 @@ def test_a_prompt_longer_than_the_context_fails_alone(
     assert answers["long", 0].completion.finish == "error"
     assert "the model reads 1024" in str(answers["long", 0].completion.error)
     assert answers[PROMPTS[0].id, 0].completion.finish != "error"
+
+
+def test_logprobs_are_kept_when_asked_and_change_nothing(
+    random_model: PreTrainedModel, embedded_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    plain, kept = (
+        sample(
+            random_model,
+            embedded_tokenizer,
+            PROMPTS[:3],
+            Sampling(temperature=1.0, max_tokens=8, seed=1, keeps_logprobs=is_kept),
+        )
+        for is_kept in (False, True)
+    )
+    for key, answer in kept.items():
+        completion = answer.completion
+        assert completion.logprobs is not None
+        assert len(completion.logprobs) == completion.usage.output_tokens
+        assert all(logprob <= 0 for logprob in completion.logprobs)
+        assert replace(completion, logprobs=None) == plain[key].completion
