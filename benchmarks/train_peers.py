@@ -178,25 +178,27 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=32_000)
     parser.add_argument("--tokens", type=int, default=6_000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--with", dest="names", nargs="*", choices=PEERS, default=[*PEERS])
     arguments = parser.parse_args()
     sys.path[:0] = [str(ROOT), str(SCRIPTS)]
     from documents import write_all
 
-    pythons = {name: interpreter(peer, arguments.environments) for name, peer in PEERS.items()}
+    peers = {name: PEERS[name] for name in dict.fromkeys(["ours", *arguments.names])}
+    pythons = {name: interpreter(peer, arguments.environments) for name, peer in peers.items()}
     loss = loss_part(arguments.vocabulary, positions=800)
     print(f"the loss alone, CPU-seconds: {loss}")
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in PEERS}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in peers}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_all(folder, vocabulary=arguments.vocabulary, tokens=arguments.tokens)
         for repeat in range(arguments.repeats):
-            for name, peer in PEERS.items():
+            for name, peer in peers.items():
                 found = measure(peer, pythons[name], folder)
                 runs[name].append(found)
                 speed = found["tokens"] / found["cpu_seconds"]
                 print(f"{repeat + 1}  {name:<32} {speed:8,.0f} tokens/CPU-s", flush=True)
     figures: dict[str, Any] = {name: summary(each) for name, each in runs.items()}
-    for name in PEERS:
+    for name in peers:
         ours = figures["ours"]
         figures[name]["ours_by_this_speed"] = round(
             ours["tokens_per_cpu_second"] / figures[name]["tokens_per_cpu_second"], 2
@@ -208,6 +210,7 @@ def main() -> None:
     figures["peers"] = {
         name: versions(pythons[name], ("torch", "transformers", package))
         for name, package in (("TRL", "trl"), ("LLaMA-Factory", "llamafactory"))
+        if name in peers
     }
     print(results_file.write(f"train_peers_{arguments.vocabulary // 1000}k", figures))
 
