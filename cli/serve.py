@@ -2,19 +2,13 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cli.console import note
-
-if TYPE_CHECKING:
-    from cli.eval_models import ModelChoice
-    from students.serve.backend import Backend
 
 _KEY_VARIABLE = "DISTILL_API_KEY"
 
@@ -47,7 +41,7 @@ def serve(
     queue: Annotated[int, typer.Option(min=1, help="Completions under way or waiting.")] = 256,
     max_tokens: Annotated[int, typer.Option(min=1, help="New tokens at most.")] = 32_768,
     context: Annotated[
-        int, typer.Option("--context", min=16, help="Tokens of a GGUF's context, for each slot.")
+        int, typer.Option("--context", min=16, help="Prompt and answer that must have room, each.")
     ] = 8192,
     stall_seconds: Annotated[
         float, typer.Option(min=1, help="Without a token, after which /health says so.")
@@ -62,13 +56,26 @@ def serve(
     Example: distill serve runs/quickstart/student --port 8000
     """
     from cli.eval_models import find_model
+    from distill.errors import ModelError
     from students.serve.app import Limits, StudentServer
+    from students.serve.opening import opened_backend
     from students.serve.run import run_server
 
     key = _key(host, key_file)
     choice = find_model(student, base=base)
+    if choice.path is None:
+        raise ModelError(
+            f"{student} is behind an endpoint already",
+            hint="serve a student's folder, an adapter, a run or a GGUF file",
+        )
     limits = Limits(choices=queue, max_tokens=max_tokens, stall_seconds=stall_seconds)
-    with _backend(choice, concurrency, context, max_tokens) as backend:
+    with opened_backend(
+        choice.path,
+        base=choice.base,
+        rows=concurrency,
+        context_tokens=context,
+        max_tokens=max_tokens,
+    ) as backend:
         model = name or choice.label.removesuffix("-student")
         server = StudentServer(backend, model, limits, key)
 
@@ -107,36 +114,3 @@ def _is_local(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-@contextmanager
-def _backend(
-    choice: "ModelChoice", concurrency: int, context: int, max_tokens: int
-) -> "Iterator[Backend]":
-    from distill.errors import ModelError
-
-    assert choice.path is not None or choice.kind == "teacher"
-    if choice.kind == "gguf" and choice.path is not None:
-        from students.llama_cpp import serving
-        from students.serve.llama_cpp import LlamaCppBackend
-
-        with serving(choice.path, context_tokens=context, slots=concurrency) as url:
-            yield LlamaCppBackend(url, min(max_tokens, context))
-        return
-    if choice.path is None:
-        raise ModelError(
-            f"{choice.label} is behind an endpoint already",
-            hint="serve a student's folder, an adapter, a run or a GGUF file",
-        )
-    from engine.completer import end_ids
-    from engine.session import Engine
-    from students.adapted import load_adapted
-    from students.load import load_student
-    from students.serve.own import EngineBackend
-
-    is_adapter = choice.kind == "adapter"
-    loaded = load_adapted(choice.path, choice.base) if is_adapter else load_student(choice.path)
-    engine = Engine(
-        loaded.model, end_ids=end_ids(loaded.model, loaded.tokenizer), most_rows=concurrency
-    )
-    yield EngineBackend(engine, loaded.tokenizer, max_tokens)

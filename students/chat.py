@@ -1,52 +1,68 @@
 """A conversation with a student: one reply at a time, streamed, reasoning told from answer.
 
-The prompt is rendered as in training, and the history holds what was said so far. This module
-draws no screen: it yields pieces of text, and whoever shows them may stop at any piece.
+Whatever draws the tokens is a back end of the server (``students.serve``), so a student says the
+same in a terminal as over HTTP. This module draws no screen: it yields pieces of text, and whoever
+shows them may stop at any piece.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from distill.errors import ModelError
-from distill.reasoning import split_reasoning
-from distill.types import Message, Sampling
-from engine.chat_format import is_reasoning_opened, render
-from engine.row import Decoding
-from engine.session import Engine
-from engine.text_stream import Piece, ReasoningSplitter, TokenText
-from students.load import load_student
-from students.template import end_ids
+from distill.types import Message
+from engine.text_stream import Piece as Piece  # noqa: PLC0414 - known from here
+from students.serve.backend import Backend, ChatRequest, Delta, End, RequestError
 
 
-class ChatSession:
-    """A loaded student and what was said to it.
+@dataclass(slots=True)
+class ChatSettings:
+    """How replies are drawn; may be changed between them.
 
     Attributes:
-        history: The turns so far.
-        is_cut: Whether the last reply ended at the token limit rather than by itself.
+        temperature: 0 is greedy.
+        top_p: Nucleus that is drawn from.
+        max_tokens: Of a reply at most.
+        seed: The same seed, settings and messages give the same replies.
+        system: What the student is told before the conversation; empty for nothing.
     """
 
-    def __init__(self, folder: Path, sampling: Sampling) -> None:
-        """Load a student.
+    temperature: float = 0.6
+    top_p: float = 0.95
+    max_tokens: int = 4096
+    seed: int = 0
+    system: str = ""
 
-        Raises:
-            ModelError: If the folder is not a whole model, or has no chat template.
-        """
-        self._loaded = load_student(folder)
-        config = self._loaded.model.generation_config
-        self._end_ids = end_ids(config) if config is not None else frozenset()
-        self._engine = Engine(self._loaded.model, end_ids=self._end_ids, most_rows=1)
-        self._decoding = Decoding(
-            sampling.temperature, sampling.top_p, max_tokens=sampling.max_tokens
-        )
-        self._seed = sampling.seed
-        self._replies = 0
-        self.history: list[Message] = []
-        self.is_cut = False
+
+@dataclass(slots=True)
+class ChatSession:
+    """A student and what was said to it.
+
+    Attributes:
+        backend: Draws the replies.
+        settings: How.
+        history: The turns so far, without the system's.
+        last: How the last reply ended; ``None`` if it was stopped or there was none.
+    """
+
+    backend: Backend
+    settings: ChatSettings
+    history: list[Message] = field(default_factory=list)
+    last: End | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the last reply ended at the token limit rather than by itself."""
+        return self.last is not None and self.last.finish == "length"
 
     def reset(self) -> None:
-        """Forget what was said."""
+        """Forget what was said; the settings stay."""
         self.history = []
+
+    def messages(self, said: Sequence[Message] = ()) -> list[Message]:
+        """All turns, the system's first."""
+        system = [Message("system", self.settings.system)] if self.settings.system else []
+        return [*system, *self.history, *said]
 
     def stream(self, text: str) -> Iterator[Piece]:
         """Say something and get the reply in pieces.
@@ -58,43 +74,47 @@ class ChatSession:
             ModelError: If the conversation is longer than the model can read.
         """
         said = Message("user", text)
-        prompt_ids = render(
-            self._loaded.tokenizer, [*self.history, said], add_generation_prompt=True
+        settings = self.settings
+        request = ChatRequest(
+            messages=self.messages([said]),
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            seed=settings.seed,
         )
-        is_opened = is_reasoning_opened(self._loaded.tokenizer, prompt_ids)
-        splitter = ReasoningSplitter(is_opened=is_opened)
-        reply = ""
+        parts = {"reasoning": "", "answer": ""}
+        self.last = None
         try:
-            for part in self._texts(prompt_ids):
-                reply += part
-                yield from splitter.feed(part)
-            yield from splitter.finish()
+            for item in _now(self.backend.complete(request, len(self.history))):
+                if isinstance(item, End):
+                    self.last = item
+                elif item.text:
+                    parts[item.kind] += item.text
+                    yield Piece(item.kind, item.text)
+        except RequestError as error:
+            raise ModelError(error.problem, hint="start a new conversation") from error
         finally:
-            if reply.strip():
-                split = split_reasoning(reply, is_opened=is_opened)
-                self.history += [said, Message("assistant", split.answer, split.reasoning)]
+            if any(parts.values()):
+                reply = Message("assistant", parts["answer"], parts["reasoning"] or None)
+                self.history += [said, reply]
 
-    def _texts(self, prompt_ids: list[int]) -> Iterator[str]:
-        written = TokenText(self._loaded.tokenizer)
-        for token in self._tokens(prompt_ids):
-            yield written.feed(token)
-        yield written.finish()
 
-    def _tokens(self, prompt_ids: list[int]) -> Iterator[int]:
-        """Draw tokens until one ends the turn or the limit is reached."""
-        if len(prompt_ids) >= self._engine.longest:
-            raise ModelError(
-                f"the conversation has {len(prompt_ids)} tokens, the model reads"
-                f" {self._engine.longest}",
-                hint="start a new conversation",
-            )
-        self._replies += 1
-        row = self._engine.add(prompt_ids, self._decoding, name=f"{self._seed}/{self._replies}")
+def _now(items: AsyncGenerator[Delta | End, None]) -> Iterator[Delta | End]:
+    """Items of a stream as they come, for a caller that waits."""
+    with asyncio.Runner() as runner:
         try:
-            while row.finish is None:
-                self._engine.step()
-                if row.finish != "stop":
-                    yield row.token_ids[-1]
-            self.is_cut = row.finish == "length"
+            while True:
+                item = runner.run(_next(items))
+                if item is None:
+                    return
+                yield item
         finally:
-            self._engine.cancel(row)
+            runner.run(_close(items))
+
+
+async def _next(items: AsyncGenerator[Delta | End, None]) -> Delta | End | None:
+    return await anext(items, None)
+
+
+async def _close(items: AsyncGenerator[Delta | End, None]) -> None:
+    await items.aclose()

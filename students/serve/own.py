@@ -6,6 +6,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
@@ -168,10 +169,12 @@ class EngineBackend:
             max_tokens=request.max_tokens or self._max_tokens,
             keeps_logprobs=request.wants_logprobs,
         )
-        cancel = self._thread.add(
-            lambda: self._engine.add(prompt_ids, decoding, name=name),
-            lambda what: loop.call_soon_threadsafe(arrived.put_nowait, what),
-        )
+
+        def listen(what: list[_Token] | BaseException) -> None:
+            with suppress(RuntimeError):  # whoever waited is gone, and the loop with them
+                loop.call_soon_threadsafe(arrived.put_nowait, what)
+
+        cancel = self._thread.add(lambda: self._engine.add(prompt_ids, decoding, name=name), listen)
         try:
             reply = _Reply(self._tokenizer, prompt_ids, request)
             while reply.end is None:

@@ -1,4 +1,5 @@
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,8 +62,10 @@ def test_commands_are_obeyed_and_unknown_ones_named(
     shown = invoke("chat", tiny_job / "base")
     assert shown.out == ""
     assert scripted == ["all"]
-    assert "/reset  forget what was said" in shown.err
-    assert "no command /rest; there are /help, /reset, /quit" in shown.err
+    assert "/reset   forget what was said" in shown.err
+    assert "no command /rest; there are /help, /show, /system, /temp, /save, /reset, /quit" in (
+        shown.err
+    )
 
 
 def test_a_run_folder_stands_for_its_student(
@@ -77,4 +80,31 @@ def test_a_run_folder_stands_for_its_student(
 def test_a_folder_without_a_model_is_named(invoke: Invoke, tmp_path: Path) -> None:
     shown = invoke("chat", tmp_path / "nothing")
     assert shown.code == 6
-    assert f"{tmp_path / 'nothing'}: no such folder" in shown.err
+    assert f"there is no model '{tmp_path / 'nothing'}' here" in shown.err
+
+
+def test_settings_change_and_the_conversation_is_saved_as_training_data(
+    invoke: Invoke, tiny_job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "/temp 0\n/temp 9\n/system Be short.\nhi\n/save talk.jsonl\n/save\n/save no/such/file\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO(said))
+    shown = invoke("chat", tiny_job / "base", "--max-tokens", "3")
+    assert shown.code == 0
+    assert shown.err.count("temperature 0;") == 2
+    assert "3 turns in talk.jsonl" in shown.err
+    assert "no/such" in shown.err
+    turns = json.loads((tmp_path / "talk.jsonl").read_text())["messages"]
+    assert [turn["role"] for turn in turns] == ["system", "user", "assistant"]
+
+
+def test_folded_reasoning_leaves_one_line_and_show_unfolds_it(
+    invoke: Invoke, tiny_job: Path, scripted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\n"))
+    shown = invoke("chat", tiny_job / "base", "--reasoning", "fold")
+    last = shown.out.split("\x1b[K")[-1]
+    assert last.startswith("(thought 2 words in ")
+    assert "you said one" in last
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\n"))
+    assert "I wonder" not in invoke("chat", tiny_job / "base", "--reasoning", "hide").out
+    assert invoke("chat", tiny_job / "base", "--reasoning", "maybe").code == 2

@@ -1,5 +1,6 @@
-from collections.abc import Iterator
-from itertools import groupby
+"""A conversation: what the student is asked, what stays of a reply, and that it is the engine's."""
+
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import pytest
@@ -7,102 +8,123 @@ import pytest
 import students
 from distill.errors import ModelError
 from distill.types import Answer, Message, Prompt, Request, Sampling
-from engine.text_stream import Piece
-from students.chat import ChatSession
+from students.catalog import find_student
+from students.chat import ChatSession, ChatSettings, Piece
+from students.serve.backend import ChatRequest, Delta, End, RequestError
+from students.serve.opening import format_that_fits, opened_backend
 
-GREEDY = Sampling(temperature=0, max_tokens=12)
+
+class Scripted:
+    """A back end that says what it is told to, and keeps what it was asked."""
+
+    name = "scripted"
+    running = 0
+    drawn_tokens = 0
+
+    def __init__(self) -> None:
+        self.reply: list[Delta | BaseException] = []
+        self.finish = "stop"
+        self.asked: list[ChatRequest] = []
+        self.closed = 0
+
+    async def complete(
+        self, request: ChatRequest, choice: int
+    ) -> AsyncGenerator[Delta | End, None]:
+        del choice
+        self.asked.append(request)
+        try:
+            for item in self.reply:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+            yield End("length" if self.finish == "length" else "stop", 1, 2, 1)
+        finally:
+            self.closed += 1
+
+    def fault(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        pass
 
 
 @pytest.fixture
-def session(tiny_qwen2: Path) -> ChatSession:
-    return ChatSession(tiny_qwen2, GREEDY)
+def backend() -> Scripted:
+    found = Scripted()
+    found.reply = [Delta("reasoning", "a"), Delta("answer", "b"), Delta("answer", "c")]
+    return found
 
 
-def scripted(session: ChatSession, reply: str) -> ChatSession:
-    """The session with a model that writes this, one byte or tag at a time."""
-    ids = session._loaded.tokenizer(reply, add_special_tokens=False)["input_ids"]
-    session._tokens = lambda _prompt: iter(ids)  # type: ignore[method-assign]
-    return session
-
-
-def parts(pieces: Iterator[Piece]) -> list[tuple[str, str]]:
-    grouped = groupby(pieces, key=lambda piece: piece.kind)
-    return [(kind, "".join(piece.text for piece in group)) for kind, group in grouped]
-
-
-@pytest.mark.parametrize(
-    ("reply", "expected"),
-    [
-        ("hello", [("answer", "hello")]),
-        ("<think>\na\nb\n</think>\n\nc d", [("reasoning", "a\nb"), ("answer", "c d")]),
-        ("\n<think>a", [("reasoning", "a")]),
-        ("<think>1 < 2 </ 3</think>x", [("reasoning", "1 < 2 </ 3"), ("answer", "x")]),
-        ("a <think> b", [("answer", "a <think> b")]),
-        ("caf\u00e9 \U0001f600", [("answer", "caf\u00e9 \U0001f600")]),
-        ("", []),
-    ],
-)
-def test_reply_comes_in_parts_without_tags(
-    session: ChatSession, reply: str, expected: list[tuple[str, str]]
-) -> None:
-    assert parts(scripted(session, reply).stream("hi")) == expected
-
-
-def test_tag_in_several_tokens_is_still_a_tag(session: ChatSession) -> None:
-    text = "<think>ab</think>c"
-    ids = [
-        token
-        for letter in text
-        for token in session._loaded.tokenizer(letter, add_special_tokens=False)["input_ids"]
-    ]
-    session._tokens = lambda _prompt: iter(ids)  # type: ignore[method-assign]
-    assert parts(session.stream("hi")) == [("reasoning", "ab"), ("answer", "c")]
-
-
-def test_reasoning_that_the_template_opened_is_reasoning(session: ChatSession) -> None:
-    template = str(session._loaded.tokenizer.chat_template)
-    session._loaded.tokenizer.chat_template = template.replace(
-        "{{ '<|assistant|>' }}", "{{ '<|assistant|><think>\\n' }}"
-    )
-    pieces = parts(scripted(session, "a</think>b").stream("hi"))
-    assert pieces == [("reasoning", "a"), ("answer", "b")]
-    assert session.history[-1] == Message("assistant", "b", "a")
-
-
-def test_pieces_come_as_they_are_written(session: ChatSession) -> None:
-    pieces = scripted(session, "one two").stream("hi")
-    assert next(pieces) == Piece("answer", "o")
+@pytest.fixture
+def session(backend: Scripted) -> ChatSession:
+    return ChatSession(backend, ChatSettings(temperature=0.3, max_tokens=7, seed=5))
 
 
 def test_history_holds_both_turns_and_reset_forgets_them(session: ChatSession) -> None:
-    list(scripted(session, "<think>\na\n</think>\n\nb").stream("hi"))
-    assert session.history == [Message("user", "hi"), Message("assistant", "b", "a")]
+    assert list(session.stream("hi")) == [
+        Piece("reasoning", "a"),
+        Piece("answer", "b"),
+        Piece("answer", "c"),
+    ]
+    assert session.history == [Message("user", "hi"), Message("assistant", "bc", "a")]
+    assert not session.is_cut
     session.reset()
     assert session.history == []
 
 
-def test_stopped_reply_stays_as_far_as_it_came(session: ChatSession) -> None:
-    pieces = scripted(session, "one two").stream("hi")
+def test_the_whole_conversation_and_the_settings_are_asked_for(
+    session: ChatSession, backend: Scripted
+) -> None:
+    list(session.stream("hi"))
+    session.settings.system = "Be short."
+    session.settings.temperature = 1.0
+    list(session.stream("and?"))
+    first, second = backend.asked
+    assert (first.temperature, first.max_tokens, first.seed) == (0.3, 7, 5)
+    assert second.temperature == 1.0
+    assert [turn.role for turn in second.messages] == ["system", "user", "assistant", "user"]
+
+
+def test_stopped_reply_stays_as_far_as_it_came(session: ChatSession, backend: Scripted) -> None:
+    pieces: Iterator[Piece] = session.stream("hi")
     next(pieces)
-    pieces.close()
-    assert session.history == [Message("user", "hi"), Message("assistant", "o")]
+    next(pieces)
+    pieces.close()  # type: ignore[attr-defined]
+    assert session.history == [Message("user", "hi"), Message("assistant", "b", "a")]
+    assert backend.closed == 1  # what ran for it was told to stop
 
 
-def test_interrupt_stops_one_reply_and_the_session_goes_on(session: ChatSession) -> None:
-    def interrupted(_prompt: list[int]) -> Iterator[int]:
-        raise KeyboardInterrupt
-        yield 0
+def test_a_reply_that_reached_the_limit_says_so(session: ChatSession, backend: Scripted) -> None:
+    backend.finish = "length"
+    list(session.stream("hi"))
+    assert session.is_cut
 
-    session._tokens = interrupted  # type: ignore[method-assign]
+
+def test_interrupt_stops_one_reply_and_the_session_goes_on(
+    session: ChatSession, backend: Scripted
+) -> None:
+    reply, backend.reply = backend.reply, [KeyboardInterrupt()]
     with pytest.raises(KeyboardInterrupt):
         list(session.stream("hi"))
     assert session.history == []
-    assert parts(scripted(session, "yes").stream("there?")) == [("answer", "yes")]
+    backend.reply = reply
+    assert [piece.text for piece in session.stream("there?")] == ["a", "b", "c"]
+
+
+def test_a_conversation_that_cannot_be_read_is_refused(
+    session: ChatSession, backend: Scripted
+) -> None:
+    backend.reply = [RequestError("the conversation has 600 tokens")]
+    with pytest.raises(ModelError, match="has 600 tokens") as refused:
+        list(session.stream("hi"))
+    assert refused.value.hint == "start a new conversation"
+    assert session.history == []
 
 
 def test_greedy_reply_is_that_of_the_completer(tiny_student: Path) -> None:
-    session = ChatSession(tiny_student, GREEDY)
-    reply = "".join(piece.text for piece in session.stream("2 + 2?"))
+    with opened_backend(tiny_student, rows=1, context_tokens=64, max_tokens=12) as backend:
+        session = ChatSession(backend, ChatSettings(temperature=0, max_tokens=12))
+        reply = "".join(piece.text for piece in session.stream("2 + 2?"))
 
     class Once:
         def __init__(self) -> None:
@@ -113,23 +135,36 @@ def test_greedy_reply_is_that_of_the_completer(tiny_student: Path) -> None:
             return taken
 
     completer = students.build(tiny_student, batch_size=4)
-    (answer,) = list[Answer](completer.complete(Once(), GREEDY))
-    assert completer.model == tiny_student.name
+    greedy = Sampling(temperature=0, max_tokens=12)
+    (answer,) = list[Answer](completer.complete(Once(), greedy))
     assert reply == (answer.completion.reasoning or "") + answer.completion.text
     assert session.is_cut == answer.completion.is_truncated
 
 
-def test_same_seed_says_the_same(tiny_qwen2: Path) -> None:
-    sampling = Sampling(temperature=1.0, max_tokens=8, seed=5)
-    first, second = (list(ChatSession(tiny_qwen2, sampling).stream("hi")) for _ in range(2))
-    assert first == second
+def test_same_seed_says_the_same_and_a_long_conversation_is_refused(tiny_qwen2: Path) -> None:
+    settings = ChatSettings(temperature=1.0, max_tokens=8, seed=5)
+    with opened_backend(tiny_qwen2, rows=1, context_tokens=64, max_tokens=8) as backend:
+        first, second = (list(ChatSession(backend, settings).stream("hi")) for _ in range(2))
+        assert first == second
+        with pytest.raises(ModelError, match=r"has \d+ tokens; this server reads 511 at most"):
+            list(ChatSession(backend, settings).stream("x" * 600))
 
 
-def test_conversation_longer_than_the_model_reads_is_refused(session: ChatSession) -> None:
-    with pytest.raises(ModelError, match=r"has \d+ tokens, the model reads 512"):
-        list(session.stream("x" * 600))
+def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ModelError, match="not a whole model folder"),
+        opened_backend(tmp_path, rows=1, context_tokens=64, max_tokens=8),
+    ):
+        pass
 
 
-def test_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="not a whole model folder"):
-        ChatSession(tmp_path, GREEDY)
+def test_a_gpu_gets_the_most_precise_weights_that_fit() -> None:
+    facts = find_student("Qwen/Qwen2.5-7B").architecture
+    gib = 1024**3
+    formats = [format_that_fits(facts, 8192, free * gib) for free in (24, 11, 8)]
+    assert formats == ["bf16", "int8", "nf4"]
+    with pytest.raises(ModelError, match=r"the GPU has 4\.0 GiB free"):
+        format_that_fits(facts, 8192, 4 * gib)
+    with pytest.raises(ModelError) as refused:
+        format_that_fits(facts, 32_768, 7 * gib)
+    assert "--context" in refused.value.hint
