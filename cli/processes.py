@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.console import note, paint_note
 from distill.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -81,7 +82,12 @@ def launched(command: str, processes: object) -> Iterator["Launched"]:
         )
     from students.launched import Launched
 
+    sharded_by = os.environ.get("ACCELERATE_USE_FSDP")
     group = Launched.join()
+    if group.ranks.is_first:
+        note(paint_note(f"  {size} processes, weights sharded by FSDP2", "dim"))
+        if sharded_by:
+            note("  the FSDP settings of accelerate are not used: distill shards by itself")
     yield group
     if group.ranks.is_first:
         group.release()

@@ -131,6 +131,7 @@ def _trainer(job: Job) -> Callable[..., "TrainReport"]:
         return train
     if isinstance(job.processes, Launched):
         return job.processes.train
+    note(f"  {job.processes.describe()}")
     return partial(train_together, processes=job.processes)
 
 

@@ -13,6 +13,7 @@ import torch
 
 from students.methods import Trainable
 from students.packing import pack
+from students.parallel import release
 from students.rows import PackedRows
 from students.template import TokenizedExample
 
@@ -77,6 +78,7 @@ def measure(
                 for key, value in rows[index].items()
             }
             parts.append(trainable.row_loss.judge(row))
+    release(trainable.row_loss)
     targets = sum(part.targets for part in parts)
     return HeldOut(
         examples=len(examples),

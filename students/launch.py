@@ -91,9 +91,12 @@ class _Member:
         return self.failure is not None or self.process.poll() not in {None, 0}
 
     def last_words(self) -> str:
-        """The end of what it and its libraries printed."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(f"  | {line}" for line in lines[-_LAST_WORDS:] if line.strip())
+        """The end of what it and its libraries printed, if they printed anything."""
+        text = self.log.read_text(encoding="utf-8", errors="replace").strip()
+        if not text:
+            return ""
+        lines = [f"  | {line}" for line in text.splitlines()[-_LAST_WORDS:]]
+        return "\n".join([f"its last words, in {self.log}:", *lines])
 
 
 @dataclass(slots=True)
@@ -175,7 +178,9 @@ class _Team:
         if kind == "alive":
             self.watch.hear(member.rank, value, time.monotonic())
         elif kind == "progress":
-            on_progress(from_record(Progress, value, "progress"))
+            progress = from_record(Progress, value, "progress")
+            self.watch.hear(member.rank, progress.done, time.monotonic())
+            on_progress(progress)
         elif kind == "failed":
             member.failure = value
         elif kind == "done":
@@ -203,7 +208,7 @@ class _Team:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "failed"
         return StageError(
             f"rank {first.rank} of {len(self.members)} {how} after step {self.watch.step}",
-            hint=f"{_GOES_ON}; its last words ({first.log}):\n{first.last_words()}",
+            hint=f"{_GOES_ON}\n{first.last_words()}".rstrip(),
         )
 
     def _stall(self, what: str) -> StageError:

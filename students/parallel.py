@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -83,10 +83,12 @@ class Ranks:
             own += [step[place] if place < len(step) else [] for place in places]
         return own
 
-    @property
-    def loads_on(self) -> str | None:
-        """Where a model is loaded: what is to be sharded may be too large for one GPU."""
-        return None if self.is_alone else "cpu"
+    def loads_on(self, method: str) -> str | None:
+        """Where a model is loaded: what is to be sharded may be too large for one GPU.
+
+        Four bits are made where they are used, and fit.
+        """
+        return None if self.is_alone or method == "qlora" else "cpu"
 
     def total(self, tensor: torch.Tensor) -> torch.Tensor:
         """Sum over all processes."""
@@ -158,6 +160,12 @@ class Ranks:
 ALONE = Ranks()
 
 
+def release(row_loss: RowLoss) -> None:
+    """Let go of whole weights after a forward without a backward, which would have done it."""
+    if isinstance(row_loss, FSDPModule):
+        row_loss.reshard()
+
+
 def device_type() -> str:
     """Where training computes."""
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -224,8 +232,8 @@ def joined(ranks: Ranks, meeting_point: Path, timeout_seconds: float) -> Iterato
         meeting_point: A file that does not exist yet, the same for all.
         timeout_seconds: How long one waits for the others before it gives up.
     """
-    place = {"init_method": meeting_point.absolute().as_uri(), "rank": ranks.rank}
-    with process_group(timeout_seconds, **place, world_size=ranks.size):
+    store = distributed.FileStore(str(meeting_point), ranks.size)  # type: ignore[attr-defined]
+    with process_group(timeout_seconds, store=store, rank=ranks.rank, world_size=ranks.size):
         yield ranks
 
 

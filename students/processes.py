@@ -49,6 +49,11 @@ class Processes:
         """Processes that share the CPU, whatever GPUs there are."""
         return cls(count)
 
+    def describe(self) -> str:
+        """What they are, in words."""
+        on = f"GPUs {', '.join(self.gpus)}" if self.gpus else "the CPU"
+        return f"{self.count} processes on {on}, weights sharded by FSDP2"
+
     def environment(self, rank: int) -> dict[str, str]:
         """Environment of one of them: it sees one GPU or none, and talks to this machine only."""
         here = str(Path(__file__).parents[1])

@@ -98,7 +98,7 @@ def train(
         every_seconds=checkpoint_seconds,
     )
     with quiet_transformers(), explained_memory_errors(section, base):
-        trainable = load_trainable(base, section, seed, device=ranks.loads_on)
+        trainable = load_trainable(base, section, seed, device=ranks.loads_on(section.method))
         data = prepare(_by_stage(examples, section), trainable.loaded, section, seed)
         stages = _stages(data, section, checkpoint_dir, {"base": folder_fingerprint(base)}, seed)
         with fitting_threads(trainable.module.num_parameters()):
@@ -312,7 +312,8 @@ def _whole(trainable: Trainable, base: Path, section: TrainSection, ranks: Ranks
     """Shards can be neither merged nor saved: what was trained goes into a fresh copy."""
     if ranks.is_alone:
         return trainable
-    fresh = load_trainable(base, section, seed=0, device="cpu") if ranks.is_first else None
+    device = ranks.loads_on(section.method)
+    fresh = load_trainable(base, section, seed=0, device=device) if ranks.is_first else None
     gather(trainable.module, None if fresh is None else fresh.module)
     return fresh or trainable
 

@@ -23,7 +23,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback
 
-from distill.errors import StageError
+from distill.errors import RunDirError, StageError
 from students.checkpoints import Checkpoints
 from students.flops import training_flops
 from students.muon import Muon
@@ -269,11 +269,24 @@ class StudentTrainer(Trainer):
         if checkpoint is None:
             return
         random = load_tree(Path(checkpoint) / _RANDOM)
-        if self.ranks.rank >= len(random["cpu"]):
-            return  # there were fewer processes then
+        before = len(random["cpu"])
+        if before != self.ranks.size:
+            self._refuse_other_draws(checkpoint, before)
+            return
         torch.set_rng_state(random["cpu"][self.ranks.rank])
         if torch.cuda.is_available():
             torch.cuda.set_rng_state(random["cuda"][self.ranks.rank])
+
+    def _refuse_other_draws(self, checkpoint: str, before: int) -> None:
+        """Another number of processes does the same sums, but draws other random numbers."""
+        assert self.model is not None
+        dropouts = (each for each in self.model.modules() if isinstance(each, torch.nn.Dropout))
+        if any(dropout.p > 0 for dropout in dropouts):
+            raise RunDirError(
+                f"{checkpoint}: begun by {before} processes with dropout, now there are "
+                f"{self.ranks.size}; the student would be another one",
+                hint=f"go on with {before}, or remove {self._checkpoints.folder} to train anew",
+            )
 
     def _trained_tensors(self) -> dict[str, torch.Tensor]:
         assert self.model is not None

@@ -1,0 +1,229 @@
+"""Trains on two gloo processes, some of which kill -9 themselves; prints what came of it.
+
+Run by test_parallel.py as a process of its own: torch is imported once, and the processes of a
+training are forks. Prints, as JSON, the largest differences of weights and losses for each method.
+"""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch.distributed.tensor import DTensor
+
+from distill.errors import DistillError
+from distill.train_sections import TrainSection
+from distill.types import Example, Message, Progress
+from students import durable
+from students.methods import load_trainable
+from students.parallel import ALONE, Ranks, joined
+from students.sft import train
+
+EXAMPLES = [
+    Example(
+        str(number),
+        (
+            Message("user", f"{number} + {number}?"),
+            Message("assistant", "x" * (9 + number % 7 * 5), reasoning="twice", is_trained=True),
+        ),
+        weight=1.0 + number % 3,
+    )
+    for number in range(24)
+]
+# Three rows a step on two processes: one is idle in each second turn. Four epochs in one plan.
+SHARED = {
+    "epochs": 4,
+    "learning_rate": 1e-2,
+    "batch_tokens": 768,
+    "seq_len": 256,
+    "checkpoint_every_steps": 2,
+    "held_out_share": 0.1,
+}
+LORA = {"method": "lora", "lora": {"r": 4, "alpha": 8}}
+DROPOUT = {"method": "lora", "lora": {"r": 4, "alpha": 8, "dropout": 0.2}}
+SETTINGS: dict[str, dict[str, object]] = {
+    "full": {},
+    "full, recomputed": {"activations": "recomputed"},
+    "muon": {"optimizer": "muon"},
+    "lora": LORA,
+    "qlora": {**LORA, "method": "qlora"},
+}
+KILLED: dict[str, dict[str, object]] = {"full": {}, "lora, dropout": DROPOUT}
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """When the processes kill themselves: after a step, or while a checkpoint is being written."""
+
+    at: int = 0
+    while_saving: bool = False
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """End a fork with the block: with a DistillError's exit code, or 1 and a traceback."""
+    code = 0
+    try:
+        yield
+    except DistillError as error:
+        code = error.exit_code
+    except BaseException:  # noqa: BLE001 - a fork must not go on as its parent would
+        traceback.print_exc()
+        code = 1
+    os._exit(code)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def work(
+    settings: dict[str, object], folder: Path, ranks: Ranks, kill: Kill, meeting: Path
+) -> None:
+    sync = durable._sync_tree
+
+    def killed_sync(path: Path) -> None:
+        (path / "trained.safetensors").unlink()  # as if it had not been written yet
+        die()
+
+    def on_progress(progress: Progress) -> None:
+        if ranks.is_first:
+            (folder / "resumed").write_text(str(progress.resumed))
+        if progress.done == kill.at:
+            durable._sync_tree = killed_sync if kill.while_saving else sync
+            if not kill.while_saving:
+                die()
+
+    with nullcontext() if ranks.is_alone else joined(ranks, meeting, 100):
+        report = train(
+            EXAMPLES,
+            Path(sys.argv[1]),
+            TrainSection.model_validate(SHARED | settings),
+            folder / "student",
+            folder / "checkpoints",
+            seed=3,
+            on_progress=on_progress,
+            checkpoint_seconds=1e9,
+            ranks=ranks,
+        )
+    if ranks.is_first:
+        after = report.held_out_after
+        assert after is not None
+        (folder / "losses.json").write_text(json.dumps([*report.losses, after.loss]))
+
+
+def run(settings: dict[str, object], folder: Path, size: int, kill: Kill | None = None) -> int:
+    """Train by so many processes; the first one's exit signal, or minus its exit code."""
+    folder.mkdir(parents=True, exist_ok=True)
+    meeting = folder / "meeting"
+    meeting.unlink(missing_ok=True)
+    members = []
+    for rank in range(size):
+        child = os.fork()
+        if child == 0:
+            ranks = ALONE if size == 1 else Ranks(rank, size)
+            with leaving():
+                work(settings, folder, ranks, kill or Kill(), meeting)
+        members.append(child)
+    _, status = os.waitpid(members[0], 0)
+    for child in members[1:]:
+        if kill is not None:
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status)
+
+
+def differences(one: Path, other: Path) -> list[float]:
+    """The largest of the weights and of the losses."""
+    weights, others = (load_file(each / "student" / "model.safetensors") for each in (one, other))
+    assert weights.keys() == others.keys()
+    of_weights = max(float((weights[name] - others[name]).abs().max()) for name in weights)
+    losses = [json.loads((each / "losses.json").read_text()) for each in (one, other)]
+    return [of_weights, max(abs(a - b) for a, b in zip(*losses, strict=True))]
+
+
+def held_share(method: dict[str, object], folder: Path) -> float:
+    """Share of all weights that the first of two processes holds."""
+    folder.mkdir(parents=True)
+
+    def shard(rank: int) -> None:
+        with joined(Ranks(rank, 2), folder / "meeting", 100) as ranks:
+            section = TrainSection.model_validate(SHARED | method)
+            row_loss = load_trainable(Path(sys.argv[1]), section, 0, device="cpu").row_loss
+            ranks.shard(row_loss)
+            params = list(row_loss.parameters())
+            assert all(isinstance(param, DTensor) for param in params)
+            held = sum(param.to_local().numel() for param in params if isinstance(param, DTensor))
+            if ranks.is_first:
+                (folder / "share").write_text(str(held / sum(param.numel() for param in params)))
+
+    members = []
+    for rank in range(2):
+        child = os.fork()
+        if child == 0:
+            with leaving():
+                shard(rank)
+        members.append(child)
+    for child in members:
+        os.waitpid(child, 0)
+    return float((folder / "share").read_text())
+
+
+def compare(settings: dict[str, object], root: Path) -> dict[str, object]:
+    """One process with two, of which each has a half of the weights."""
+    signals = [run(settings, root / f"by{size}", size) for size in (1, 2)]
+    return {
+        "signals": signals,
+        "differences": differences(root / "by1", root / "by2"),
+        "held_share": held_share(settings, root / "share"),
+    }
+
+
+def compare_killed(settings: dict[str, object], root: Path) -> dict[str, object]:
+    """Two processes that are killed again and again, with two that are not."""
+    signals = [
+        run(settings, root / "whole", 2),
+        run(settings, root / "killed", 2, Kill(1)),  # before any checkpoint
+        run(settings, root / "killed", 2, Kill(3)),
+        run(settings, root / "killed", 2, Kill(4, while_saving=True)),
+        run(settings, root / "killed", 2),
+    ]
+    return {
+        "signals": signals,
+        "resumed": int((root / "killed" / "resumed").read_text()),
+        "differences": differences(root / "whole", root / "killed"),
+    }
+
+
+def compare_fewer(settings: dict[str, object], root: Path) -> dict[str, object]:
+    """Two processes that are killed, and then one that goes on, with one from the start."""
+    signals = [run(settings, root / "fewer", 2, Kill(3)), run(settings, root / "fewer", 1)]
+    is_done = (root / "fewer" / "losses.json").is_file()
+    return {
+        "signals": signals,
+        "differences": differences(root / "by1", root / "fewer") if is_done else None,
+    }
+
+
+def main() -> None:
+    """``BASE FOLDER METHOD...``; without methods, all of them."""
+    root, names = Path(sys.argv[2]), sys.argv[3:] or list(SETTINGS)
+    torch.set_num_threads(1)
+    outcome = {
+        "compared": {name: compare(SETTINGS[name], root / name) for name in names},
+        "fewer": {name: compare_fewer(SETTINGS[name], root / name) for name in names[:2]},
+        "killed": {name: compare_killed(each, root / name) for name, each in KILLED.items()},
+    }
+    dropped = compare_fewer(KILLED["lora, dropout"], root / "dropped")
+    json.dump({**outcome, "fewer with dropout": dropped["signals"]}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
