@@ -15,9 +15,10 @@ FLOAT_TYPES: Final[tuple[FloatType, ...]] = ("F32", "F16", "BF16")
 Array = NDArray[Any]
 
 NUMPY_TYPE: Final = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
-# A bfloat16 without its sign: 2**-14, the smallest normal float16; 2**16, beyond the largest.
-_SMALLEST, _TOO_LARGE = 0x3880, 0x4780
-_EXPONENT_SHIFT = 127 - 15
+# Without their signs: 2**-14, the smallest normal float16, as bfloat16 and as float16; and how far
+# 2**16, beyond the largest, is from it as bfloat16.
+_SMALLEST, _SMALLEST_AFTER = np.uint16(0x3880), np.uint16(0x0400)
+_RANGE, _MORE_DIGITS = np.uint16(0x4780 - 0x3880), np.uint16(3)
 _SIGN, _REST = np.uint16(0x8000), np.uint16(0x7FFF)
 
 
@@ -78,11 +79,12 @@ def _bfloat16_to_float16(values: NDArray[np.uint16]) -> NDArray[np.float16]:
     The few that lie outside float16's normal range come from a table. Converting through float32
     takes five times as long.
     """
-    size = values & _REST
-    moved = (values << np.uint16(3)) - np.uint16(_EXPONENT_SHIFT << 10 & 0xFFFF)
-    moved &= _REST
+    moved = values & _REST
+    moved -= _SMALLEST  # what is smaller wraps around and is large now
+    outside = np.flatnonzero(moved >= _RANGE)
+    moved <<= _MORE_DIGITS
+    moved += _SMALLEST_AFTER
     moved |= values & _SIGN
-    outside = np.flatnonzero((size < _SMALLEST) | (size >= _TOO_LARGE))
     moved.reshape(-1)[outside] = _float16_of_each_bfloat16()[values.reshape(-1)[outside]]
     return moved.view(np.float16)
 

@@ -23,7 +23,7 @@ from students.export.floats import FLOAT_TYPES, NUMPY_TYPE, Array, FloatType
 INDEX: Final = "model.safetensors.index.json"
 SINGLE: Final = "model.safetensors"
 # Numbers that are read, converted and written at once: they fit into a processor's cache.
-_CHUNK_NUMBERS = 1 << 19
+_CHUNK_NUMBERS = 1 << 18
 _MOST_THREADS = 8
 _AGAIN = "the folder may be damaged: copy it again, whole"
 
