@@ -18,6 +18,7 @@ from distill.errors import DataError, MissingDependencyError
 # CSV cells are 128 KiB at most unless told otherwise, and a prompt may hold a whole document.
 _LONGEST_CELL = 2**31 - 1
 _BATCH_ROWS = 256
+_BUFFER_BYTES = 1 << 20
 _READ_CHARACTERS = 1 << 16
 _LONGEST_VALUE = 1 << 28  # or a broken array would be read to its end in search of a closing brace
 _GZIP = ".gz"
@@ -267,8 +268,9 @@ def _read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
         ) from None
     try:
         number = 0
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+        # Page by page: as it comes, pyarrow reads a row group ahead, with a thread for each column.
+        with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
+            for batch in file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(number, f"{path}: row {number}", values)
