@@ -230,14 +230,13 @@ class _Need:
         return cast + self._gathered()
 
     def _gathered(self) -> int:
-        """With FSDP: two layers and the embeddings, whole, in the precision that is computed in."""
+        """With FSDP: two layers and the embeddings, whole, as they are stored."""
         facts, settings = self._facts, self._settings
         if settings.gpus == 1:
             return 0
         embeddings = facts.vocabulary * facts.hidden * (1 if facts.is_tied else 2)
-        per_weight = NF4_BYTES if settings.method == "qlora" else settings.compute_bytes
-        layers = 2 * facts.layer_parameters * per_weight
-        return int(layers + embeddings * settings.compute_bytes)
+        per_weight = NF4_BYTES if settings.method == "qlora" else self._number
+        return int(2 * facts.layer_parameters * per_weight + embeddings * self._number)
 
     def _hidden_gradients(self) -> int:
         """Hidden states at supervised positions, and their gradient."""
