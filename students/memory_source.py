@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from distill.train_sections import TrainSection
 
 _KINDS: tuple[str, ...] = get_args(ModelType)
+_EMBEDDED = Path(__file__).parent / "embedded" / "config.json"
 _HINT = (
     "give a model folder, its config.json, a run folder, a recipe, or a name of `distill students`"
 )
@@ -53,6 +54,8 @@ def find_facts(name: str) -> Named:
         return _of_folder(path)
     if path.is_file():
         return Named(path.parent.name or str(path), read_facts(path))
+    if name == "embedded":
+        return Named(name, read_facts(_EMBEDDED))
     if (known := known_student(name)) is not None:
         return Named(known.name, known.architecture)
     if name.count("/") == 1 and (cached := _cached_config(name)) is not None:
@@ -134,11 +137,9 @@ def _of_recipe(path: Path) -> Named:
 
 
 def _student_of(recipe: "Recipe") -> Architecture:
-    from students.base import EMBEDDED
-
     student = recipe.student
     if student.kind == "embedded":
-        return read_facts(EMBEDDED / "config.json")
+        return read_facts(_EMBEDDED)
     return find_facts(str(student.path) if student.kind == "local" else student.model).facts
 
 
