@@ -48,16 +48,10 @@ def make_documents(vocabulary: int, tokens: int) -> list[dict[str, str]]:
 
 
 def write_base(folder: Path, vocabulary: int) -> None:
-    """A random small model: Llama with a head of its own, or Qwen2 whose large one is tied."""
+    """A random small Llama, its head tied to the embeddings if it is large."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import (
-        LlamaConfig,
-        LlamaForCausalLM,
-        PreTrainedTokenizerFast,
-        Qwen2Config,
-        Qwen2ForCausalLM,
-    )
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     words = [*SPECIALS, *(f"w{number}" for number in range(vocabulary - len(SPECIALS)))]
     model = models.WordLevel({word: at for at, word in enumerate(words)}, unk_token=SPECIALS[0])
@@ -71,24 +65,18 @@ def write_base(folder: Path, vocabulary: int) -> None:
         chat_template=TEMPLATE,
         clean_up_tokenization_spaces=False,
     ).save_pretrained(folder)
-    is_large = vocabulary > _LARGE
-    sizes = {
-        "vocab_size": vocabulary,
-        "hidden_size": 256,
-        "intermediate_size": 704,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": ROW_TOKENS,
-        "tie_word_embeddings": is_large,
-        "bos_token_id": None,
-        "pad_token_id": 0,
-        "eos_token_id": 1,
-    }
-    torch.manual_seed(0)
-    made = (
-        Qwen2ForCausalLM(Qwen2Config(**sizes))
-        if is_large
-        else LlamaForCausalLM(LlamaConfig(**sizes))
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=256,
+        intermediate_size=704,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=ROW_TOKENS,
+        tie_word_embeddings=vocabulary > _LARGE,
+        bos_token_id=None,
+        pad_token_id=0,
+        eos_token_id=1,
     )
-    made.save_pretrained(folder)
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
