@@ -1,11 +1,11 @@
 """A whole evaluation, process start to report: ours against lm-eval and lighteval.
 
-    python benchmarks/eval_peers.py --peers DIR [--runs 3]
+    python benchmarks/eval_peers.py --peers DIR [--runs 3] [--batch-sizes 32,64,200]
 
 A tiny Qwen2 with random weights and the embedded tokenizer answers 200 problems greedily, 64 new
 tokens each (it never stops by itself, so all write the same number), on one thread. Each side is
 one command in a process of its own, in turn: `distill eval`, lm-eval's hf backend, lighteval's
-accelerate backend, each with the batch size that suits it best of 32, 64 and 200. CPU seconds of
+accelerate backend, each with the batch size that suits it best. CPU seconds of
 the process and its children, and wall seconds.
 
 Peers are installed into environments of their own under DIR (``DIR/lm-eval``, ``DIR/lighteval``)
@@ -37,7 +37,6 @@ from engine.making.tokenizer import build_tokenizer
 
 PROBLEMS = 200
 NEW_TOKENS = 64
-BATCH_SIZES = (32, 64, 200)
 PACKAGES = {"lm-eval": "lm-eval[hf]", "lighteval": "lighteval[accelerate]"}
 
 LM_EVAL_TASK = """\
@@ -171,7 +170,7 @@ def installed(side: str, peers: Path) -> bool:
     return (place / "bin" / ("lm_eval" if side == "lm-eval" else side)).exists()
 
 
-def measure(folder: Path, peers: Path, runs: int) -> dict[str, object]:
+def measure(folder: Path, peers: Path, runs: int, sizes: Sequence[int]) -> dict[str, object]:
     """Choose each side's batch size, then run all sides in turn."""
     sides = ["distill", *(name for name in PACKAGES if installed(name, peers))]
     timings: dict[str, list[Timing]] = {side: [] for side in sides}
@@ -186,12 +185,13 @@ def measure(folder: Path, peers: Path, runs: int) -> dict[str, object]:
     failures = dict.fromkeys(sorted(PACKAGES.keys() - set(sides)), "could not be installed")
     for side in sides:
         try:
-            found = {size: run(side, size).cpu_seconds for size in BATCH_SIZES}
+            found = {size: run(side, size) for size in sizes}
         except RuntimeError as error:
             failures[side] = str(error)
             continue
-        chosen[side] = min(found, key=lambda size: found[size])
-    for _ in range(runs):
+        chosen[side] = min(found, key=lambda size: found[size].cpu_seconds)
+        timings[side].append(found[chosen[side]])
+    for _ in range(runs - 1):
         for side, size in chosen.items():
             timings[side].append(run(side, size))
     ours = statistics.median(one.cpu_seconds for one in timings["distill"])
@@ -213,10 +213,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--peers", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--batch-sizes", default="32,64,200")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder))
-        figures = measure(Path(folder), arguments.peers.resolve(), arguments.runs)
+        sizes = [int(size) for size in arguments.batch_sizes.split(",")]
+        figures = measure(Path(folder), arguments.peers.resolve(), arguments.runs, sizes)
     print(json.dumps(figures, indent=2))
     results_file.write("eval_peers", {"problems": PROBLEMS, "new_tokens": NEW_TOKENS} | figures)
 
