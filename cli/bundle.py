@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.console import columns, note, paint, say, say_json, shown_path
-from cli.options import AcceptRisk, AsJson
+from cli.options import AsJson
+from cli.published import AcceptRisk, Results, SigningKey, read_results
 
 if TYPE_CHECKING:
     from distill.publish.bundle import Bundle
@@ -36,6 +37,8 @@ def bundle(
         typer.Option("--wheel-dir", metavar="DIR", help="With these packages from a folder."),
     ] = None,
     accept_risk: AcceptRisk = False,
+    results: Results = None,
+    sign: SigningKey = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be in it, and write nothing.")
     ] = False,
@@ -56,7 +59,14 @@ def bundle(
 
     _check_options(to, wheel_dir, wheels=wheels)
     check_target(to, 0)
-    with packaged_model(student_in(student), to.stem, accepts_risk=accept_risk) as package:
+    source = student_in(student)
+    with packaged_model(
+        source,
+        to.stem,
+        accepts_risk=accept_risk,
+        results=read_results(source, results or ()),
+        signing_key=sign,
+    ) as package:
         names = [file.name for file in package.files]
         packages = needed_packages(names, quantisation_of(package.folder))
         fetches = wheels and not dry_run

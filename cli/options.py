@@ -49,9 +49,6 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, and no tables.")
 ]
-AcceptRisk = Annotated[
-    bool, typer.Option("--accept-licence-risk", help="Go on against terms; the card says so.")
-]
 BudgetUsd = Annotated[
     float | None,
     typer.Option(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.console import columns, note, paint, say, say_json
-from cli.options import AcceptRisk, AsJson
+from cli.options import AsJson
+from cli.published import AcceptRisk, Results, SigningKey, read_results
 
 if TYPE_CHECKING:
     from distill.publish.hub import Published
@@ -30,6 +31,8 @@ def push(
         bool, typer.Option("--public", help="For everybody; private unless given.")
     ] = False,
     accept_risk: AcceptRisk = False,
+    results: Results = None,
+    sign: SigningKey = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the files and the card, and send nothing.")
     ] = False,
@@ -46,9 +49,17 @@ def push(
 
     name = _name_of(repo)
     if what.is_file():
+        _refuse_for_data(results, sign)
         packaging = packaged_data(what, name)
     else:
-        packaging = packaged_model(student_in(what), name, accepts_risk=accept_risk)
+        source = student_in(what)
+        packaging = packaged_model(
+            source,
+            name,
+            accepts_risk=accept_risk,
+            results=read_results(source, results or ()),
+            signing_key=sign,
+        )
     with packaging as package:
         if dry_run:
             _show(package, repo, is_private=not public, as_json=as_json)
@@ -61,6 +72,13 @@ def push(
     else:
         how = "private" if done.is_private else "public"
         say(f"{done.url}  ({how}, {done.files:,} files, commit {done.commit[:12]})")
+
+
+def _refuse_for_data(results: list[Path] | None, sign: Path | None) -> None:
+    from distill.errors import RecipeError
+
+    if results or sign is not None:
+        raise RecipeError("--results and --sign are for students, and this is a data set")
 
 
 def _send(package: "Package", repo: str, *, is_private: bool) -> "Published":

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.console import columns, say, say_json
+from cli.console import columns, note, say, say_json
 from cli.options import AsJson
 
 
@@ -17,11 +17,16 @@ def verify(
         ),
     ],
     *,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", metavar="KEY.pub", help="Whose signature it must have."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check every hash of a student's folder, and name what differs.
 
-    A changed byte, a missing file and one too many are found; the exit code is 3 then.
+    A changed byte, a missing file and one too many are found; the exit code is 3 then. With a
+    public key, so is a signature that is missing or another's.
 
     Example: distill verify runs/quickstart/student
     """
@@ -29,14 +34,23 @@ def verify(
     from distill.integrity import check_folder
     from distill.records import to_record
 
-    checked = check_folder(folder)
+    checked = check_folder(folder, key)
     if as_json:
         say_json({"folder": str(folder), **to_record(checked)})
-        if checked.findings:
+        if not checked.is_whole:
             raise typer.Exit(DataError.exit_code)
         return
+    if checked.signature == "not checked":
+        note("  it is signed: --key KEY.pub checks by whom")
     if not checked.findings:
         say(f"{folder}: all {checked.files:,} files are as {checked.record} says")
+        if checked.signature == "valid":
+            say(f"{folder}: signed with the key of {key}")
+        elif checked.signature == "invalid":
+            raise DataError(
+                f"{folder}: not signed with the key of {key}: {checked.why}",
+                hint="Do not trust it; the hashes alone say nothing about who wrote them.",
+            )
         return
     say(columns([(one.problem, one.path) for one in checked.findings]))
     raise DataError(

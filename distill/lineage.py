@@ -27,12 +27,14 @@ FORMAT: Final = 1
 """Raised when an older program could misread a lineage."""
 
 LINEAGE_FILE: Final = "lineage.json"
+SIGNATURE_FILE: Final = "model.sig"
+"""Made last, of all files and the lineage: so no lineage can list it."""
 
 _LONG: Final = 64
 # Names of hosts and variables tell about the user and not about the model.
 _PRIVATE: Final = ("base_url", "key_variable")
-# Of the folder and not of the model: what tools leave behind.
-_NOT_PART: Final = (".git", ".cache", ".gitattributes")
+# Of the folder and not of the model: what tools leave behind, and the signature.
+_NOT_PART: Final = (".git", ".cache", ".gitattributes", SIGNATURE_FILE)
 _SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "generate": ("teacher", "prompts", "generate", "verify"),
     "filter": ("filter", "select", "blend"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from distill.comparison import EvalReport
+from distill.eval_result import EvalResult
 from distill.funnel import FilterReport
 from distill.funnel_text import format_funnel
 from distill.intervals import Estimate
@@ -35,6 +36,7 @@ class CardFacts:
         licence: What the terms of its base and teachers say.
         relation: To its base, as the Hub names it: ``"finetune"``, ``"adapter"``, ``"quantized"``.
         evaluation: Of its run; ``None`` if there is none.
+        results: Of benchmarks, measured with these weights.
         is_at_risk: Whether the user went on against the terms.
     """
 
@@ -43,6 +45,7 @@ class CardFacts:
     licence: LicenceView
     relation: str
     evaluation: EvalReport | None = None
+    results: tuple[EvalResult, ...] = ()
     is_at_risk: bool = False
 
 
@@ -76,6 +79,7 @@ def model_card(facts: CardFacts) -> str:
             *_data(facts.lineage),
             *_training(facts.lineage),
             *_evaluation(facts.evaluation),
+            *_benchmarks(facts.results),
             *_made_of_it(facts.lineage),
             *_use(facts),
             "",
@@ -206,6 +210,22 @@ def _evaluation(report: EvalReport | None) -> Iterator[str]:
         )
     if report.recovery is not None:
         yield f"\nThe student has {_interval(report.recovery)} of its teacher's accuracy."
+
+
+def _benchmarks(results: Sequence[EvalResult]) -> Iterator[str]:
+    if not results:
+        return
+    yield "\n## Benchmarks\n"
+    yield "pass@1 with its 95 % interval, the problem as the unit, of these very files.\n"
+    yield "| | pass@1 | problems | samples of each | temperature, top-p | most tokens |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for one in results:
+        report, sampling = one.report, one.report.sampling
+        yield (
+            f"| {one.benchmark.name} | {_interval(report.pass_at_1)} | {one.benchmark.prompts:,} |"
+            f" {report.samples} | {sampling.temperature:g}, {sampling.top_p:g} |"
+            f" {sampling.max_tokens:,} |"
+        )
 
 
 def _made_of_it(lineage: Lineage) -> Iterator[str]:

@@ -6,7 +6,7 @@ is. Only what a user of the model needs belongs: no pickle, no optimizer state, 
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import Final, Literal
 
 from distill.comparison import EvalReport
 from distill.errors import DataError, ModelError
+from distill.eval_result import EvalResult
+from distill.hub_results import write_hub_results
 from distill.licences import LicenceView, licence_view
 from distill.lineage import FORMAT, LINEAGE_FILE, Lineage, read_lineage, steps_of, write_lineage
 from distill.publish.card import (
@@ -25,6 +27,7 @@ from distill.publish.card import (
     teachers_of,
 )
 from distill.records import from_record
+from distill.signature import sign_folder
 from distill.storage import files_of, storage_errors
 from distill.stored_run import read_run
 
@@ -84,13 +87,22 @@ def student_in(path: Path) -> Path:
 
 
 @contextmanager
-def packaged_model(source: Path, name: str, *, accepts_risk: bool) -> Iterator[Package]:
+def packaged_model(
+    source: Path,
+    name: str,
+    *,
+    accepts_risk: bool,
+    results: Sequence[EvalResult] = (),
+    signing_key: Path | None = None,
+) -> Iterator[Package]:
     """Make a student's folder ready for its publication; what was made goes with the block.
 
     Args:
         source: Folder of a student or of an export of one.
         name: What it is to be called, without its owner.
         accepts_risk: Whether the user goes on against terms; the card says so then.
+        results: Of benchmarks, measured with this folder.
+        signing_key: Private key to sign with; ``None`` for no signature.
 
     Raises:
         DataError: If the folder has no lineage, or it is broken.
@@ -114,14 +126,19 @@ def packaged_model(source: Path, name: str, *, accepts_risk: bool) -> Iterator[P
             licence=licence,
             relation=relation_of(kept, lineage),
             evaluation=evaluation_of(source, lineage),
+            results=tuple(results),
             is_at_risk=bool(licence.concerns),
         )
     )
     left_out = tuple(one for one in names if one not in kept and one != LINEAGE_FILE)
     with _linked(source, kept) as folder:
         (folder / CARD).write_text(card, encoding="utf-8")
+        for result in results:
+            write_hub_results(folder, result)
         # The same steps again: the same folder gives the same bytes, however often it is sent.
         write_lineage(folder, lineage.name, lineage.steps)
+        if signing_key is not None:
+            sign_folder(folder, signing_key)
         yield Package(source, folder, _listed(folder), left_out, card, licence)
 
 
