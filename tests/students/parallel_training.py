@@ -6,6 +6,7 @@ training are forks. Prints, as JSON, the largest differences of weights and loss
 
 import json
 import os
+import shutil
 import signal
 import sys
 import traceback
@@ -37,9 +38,9 @@ EXAMPLES = [
     )
     for number in range(24)
 ]
-# Three rows a step on two processes: one is idle in each second turn. Four epochs in one plan.
+# Three rows a step on two processes: one is idle in each second turn. Three epochs in one plan.
 SHARED = {
-    "epochs": 4,
+    "epochs": 3,
     "learning_rate": 1e-2,
     "batch_tokens": 768,
     "seq_len": 256,
@@ -55,7 +56,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "lora": LORA,
     "qlora": {**LORA, "method": "qlora"},
 }
-KILLED: dict[str, dict[str, object]] = {"full": {}, "lora, dropout": DROPOUT}
+_AFTER_A_CHECKPOINT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,43 +187,39 @@ def compare(settings: dict[str, object], root: Path) -> dict[str, object]:
     }
 
 
-def compare_killed(settings: dict[str, object], root: Path) -> dict[str, object]:
-    """Two processes that are killed again and again, with two that are not."""
-    signals = [
-        run(settings, root / "whole", 2),
-        run(settings, root / "killed", 2, Kill(1)),  # before any checkpoint
-        run(settings, root / "killed", 2, Kill(3)),
-        run(settings, root / "killed", 2, Kill(4, while_saving=True)),
-        run(settings, root / "killed", 2),
-    ]
+def compare_killed(settings: dict[str, object], root: Path, kills: list[Kill]) -> dict[str, object]:
+    """Two processes that are killed again and again, with two that are not.
+
+    One process also goes on from the checkpoint that the first kill after a checkpoint left.
+    """
+    killed, fewer = root / "killed", root / "fewer"
+    signals = []
+    for kill in kills:
+        signals.append(run(settings, killed, 2, kill))
+        if kill.at == _AFTER_A_CHECKPOINT:
+            shutil.copytree(killed, fewer)
+    signals.append(run(settings, killed, 2))
+    alone = run(settings, fewer, 1)
     return {
         "signals": signals,
-        "resumed": int((root / "killed" / "resumed").read_text()),
-        "differences": differences(root / "whole", root / "killed"),
-    }
-
-
-def compare_fewer(settings: dict[str, object], root: Path) -> dict[str, object]:
-    """Two processes that are killed, and then one that goes on, with one from the start."""
-    signals = [run(settings, root / "fewer", 2, Kill(3)), run(settings, root / "fewer", 1)]
-    is_done = (root / "fewer" / "losses.json").is_file()
-    return {
-        "signals": signals,
-        "differences": differences(root / "by1", root / "fewer") if is_done else None,
+        "resumed": int((killed / "resumed").read_text()),
+        "differences": differences(root / "by2", killed),
+        "by fewer": differences(root / "by2", fewer) if alone == 0 else alone,
     }
 
 
 def main() -> None:
-    """``BASE FOLDER METHOD...``; without methods, all of them."""
+    """``BASE FOLDER METHOD...``; without methods, all of them, and dropout too."""
     root, names = Path(sys.argv[2]), sys.argv[3:] or list(SETTINGS)
     torch.set_num_threads(1)
-    outcome = {
-        "compared": {name: compare(SETTINGS[name], root / name) for name in names},
-        "fewer": {name: compare_fewer(SETTINGS[name], root / name) for name in names[:2]},
-        "killed": {name: compare_killed(each, root / name) for name, each in KILLED.items()},
-    }
-    dropped = compare_fewer(KILLED["lora, dropout"], root / "dropped")
-    json.dump({**outcome, "fewer with dropout": dropped["signals"]}, sys.stdout)
+    after = Kill(_AFTER_A_CHECKPOINT)
+    kills = [Kill(1), after, Kill(4, while_saving=True)]
+    compared = {name: compare(SETTINGS[name], root / name) for name in names}
+    killed = {"full": compare_killed(SETTINGS["full"], root / "full", kills)}
+    if not sys.argv[3:]:
+        run(DROPOUT, root / "dropout" / "by2", 2)
+        killed["dropout"] = compare_killed(DROPOUT, root / "dropout", [after])
+    json.dump({"compared": compared, "killed": killed}, sys.stdout)
 
 
 if __name__ == "__main__":
