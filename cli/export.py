@@ -5,15 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.console import columns, note, paint, percent, say, say_json, shown_path
+from cli.console import columns, note, paint, say, say_json, shown_path
 from cli.options import AsJson
 
 if TYPE_CHECKING:
     from cli.progress import Report
-    from distill.intervals import Estimate
     from students.export.accuracy import HeldOut
     from students.export.plan import ExportPlan
-    from students.export.record import DriftCheck, ExportRecord
+    from students.export.record import ExportRecord
     from students.export.where_from import Student
 
 
@@ -161,56 +160,18 @@ def _show_plan(plan: "ExportPlan", *, as_json: bool) -> None:
 
 def _show(folder: Path, record: "ExportRecord") -> None:
     from students.export.plan import gigabytes
+    from students.export.record import check_rows
 
     size = gigabytes(sum(file.size_bytes for file in record.files))
     say(
         f"{paint('✓', 'green')} {shown_path(folder.resolve())}  {record.format}"
         f" ({record.quant}), {size}, {len(record.files)} files"
     )
-    say(columns(_check_rows(record)))
+    say(columns(list(check_rows(record.checks).items())))
     for text in record.notes:
         note(f"  note: {text}")
     say("\nNext")
     say(columns(_next_commands(folder, record)))
-
-
-def _check_rows(record: "ExportRecord") -> list[tuple[str, str]]:
-    checks, rows = record.checks, []
-    if (weights := checks.weights) is not None:
-        largest = weights.largest_error
-        error = f"error at most {largest:.2g}" if largest else "equal"
-        rows.append(("weights", f"{weights.tensors:,} tensors read back, {error}"))
-    if (merge := checks.merge) is not None:
-        rows.append(
-            (
-                "merge",
-                f"log-probabilities within {merge.largest_difference:.1g} of the attached adapter",
-            )
-        )
-    if (tokens := checks.tokens) is not None:
-        rows.append(("tokens", f"{tokens.equal} of {tokens.texts} texts alike in {tokens.by}"))
-    if checks.drift is not None:
-        rows.append(("answers", _drift_text(checks.drift)))
-    if checks.runtime is not None:
-        rows.append(("llama.cpp", _drift_text(checks.runtime)))
-    if (accuracy := checks.accuracy) is not None:
-        text = f"{_interval(accuracy.exported)} in {accuracy.by}, the student"
-        text += f" {_interval(accuracy.student)}, on {accuracy.prompts} prompts"
-        rows.append(("accuracy", text))
-    return rows
-
-
-def _drift_text(drift: "DriftCheck") -> str:
-    text = f"{drift.greedy_equal} of {drift.greedy_tokens} greedy tokens alike"
-    text += f", log-probabilities within {drift.largest_difference:.2g}"
-    if drift.kl_nats is not None:
-        whose = "the run's traces" if drift.traces == "run" else "its own answers"
-        text += f"; KL {drift.kl_nats:.2g} nats a token on {whose}"
-    return text
-
-
-def _interval(estimate: "Estimate") -> str:
-    return f"{percent(estimate.value)} ({100 * estimate.low:.0f}-{100 * estimate.high:.0f})"
 
 
 def _next_commands(folder: Path, record: "ExportRecord") -> list[tuple[str, str]]:

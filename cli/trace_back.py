@@ -62,7 +62,7 @@ def _show(folder: Path, lineage: "Lineage") -> None:
 
 
 def _rows(step: "Step") -> list[tuple[str, str]]:
-    rows = [("what", text) for text in [_figures(step)] if text]
+    rows = [("what", text)] if (text := _figures(step)) else _each_figure(step)
     shown = ("student", "teacher", "prompts")
     rows += [(key, _section(step.recipe[key])) for key in shown if key in step.recipe]
     for key, value in step.settings.items():
@@ -80,9 +80,16 @@ def _figures(step: "Step") -> str:
         return f"{figures['kept']:,} of {figures['traces']:,} traces kept"
     if step.stage == "train" and "examples" in figures:
         return f"{figures['examples']:,} examples, {figures['epochs']} epochs, {figures['method']}"
-    return ", ".join(
-        f"{key} {value}" for key, value in figures.items() if isinstance(value, str | int | float)
-    )
+    return ""
+
+
+def _each_figure(step: "Step") -> list[tuple[str, str]]:
+    """The figures of a step that is not of a run, such as an export with its checks."""
+    return [
+        (key, f"{value:,}" if isinstance(value, int) else str(value))
+        for key, value in step.figures.items()
+        if isinstance(value, str | int | float)
+    ]
 
 
 def _section(section: Any) -> str:  # noqa: ANN401 - a JSON value

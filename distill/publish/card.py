@@ -34,7 +34,7 @@ class CardFacts:
         name: Of the student, without its owner.
         lineage: Of its folder.
         licence: What the terms of its base and teachers say.
-        relation: To its base, as the Hub names it: ``"finetune"``, ``"adapter"``, ``"quantized"``.
+        files: What is published with the card.
         evaluation: Of its run; ``None`` if there is none.
         results: Of benchmarks, measured with these weights.
         is_at_risk: Whether the user went on against the terms.
@@ -43,7 +43,7 @@ class CardFacts:
     name: str
     lineage: Lineage
     licence: LicenceView
-    relation: str
+    files: tuple[str, ...]
     evaluation: EvalReport | None = None
     results: tuple[EvalResult, ...] = ()
     is_at_risk: bool = False
@@ -76,6 +76,7 @@ def model_card(facts: CardFacts) -> str:
         [
             *_head(facts),
             *_introduction(facts),
+            *_run(facts),
             *_data(facts.lineage),
             *_training(facts.lineage),
             *_evaluation(facts.evaluation),
@@ -115,8 +116,9 @@ def _head(facts: CardFacts) -> Iterator[str]:
         yield f"license_name: {_yaml(facts.licence.title)}"
     if "/" in base:
         yield f"base_model: {_yaml(base)}"
-        yield f"base_model_relation: {facts.relation}"
-    yield "library_name: transformers"
+        yield f"base_model_relation: {relation_of(facts.files, facts.lineage)}"
+    if not gguf_of(facts.files):
+        yield "library_name: transformers"
     yield "pipeline_tag: text-generation"
     yield "tags:"
     yield from (f"- {tag}" for tag in _TAGS)
@@ -134,6 +136,19 @@ def _introduction(facts: CardFacts) -> Iterator[str]:
         " card has every stage with its settings and hashes: `distill trace-back` reads it, and"
         " `distill verify` checks the files against it."
     )
+
+
+def _run(facts: CardFacts) -> Iterator[str]:
+    yield "\n## Run it\n"
+    gguf = gguf_of(facts.files)
+    if not gguf:
+        yield f"```sh\ndistill serve {facts.name}/    # or: vllm serve {facts.name}/\n```"
+        return
+    name = facts.name.lower()
+    yield "```sh"
+    if "Modelfile" in facts.files:
+        yield f"ollama create {name} -f Modelfile && ollama run {name}"
+    yield f"llama-server -m {gguf} --jinja    # or: distill serve {gguf}\n```"
 
 
 def _data(lineage: Lineage) -> Iterator[str]:
@@ -284,13 +299,19 @@ def _table(rows: Mapping[str, object]) -> Iterator[str]:
     yield "| | |\n| --- | --- |"
     for name, value in rows.items():
         if value is not None:
-            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            shown = f"{value:,}" if isinstance(value, int) else str(value)
+            shown = f"{value:g}" if isinstance(value, float) else shown
             yield f"| {name} | {shown.replace('|', ' ')} |"
 
 
 def _yaml(text: str) -> str:
     """A text as a YAML scalar: a JSON string is one."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def gguf_of(files: Sequence[str]) -> str:
+    """Name of the GGUF file among them; empty if there is none."""
+    return next((name for name in files if name.endswith(".gguf")), "")
 
 
 def relation_of(files: Sequence[str], lineage: Lineage) -> str:
@@ -300,7 +321,7 @@ def relation_of(files: Sequence[str], lineage: Lineage) -> str:
         >>> relation_of(["adapter_model.safetensors"], Lineage(1, "", "", (), {}))
         'adapter'
     """
-    if any(name.endswith(".gguf") for name in files):
+    if gguf_of(files):
         return "quantized"
     step = lineage.step("export")
     if step is not None and step.settings.get("format") in {"nf4", "int8", "gguf"}:

@@ -23,7 +23,6 @@ from distill.publish.card import (
     base_of,
     data_card,
     model_card,
-    relation_of,
     teachers_of,
 )
 from distill.records import from_record
@@ -124,13 +123,13 @@ def packaged_model(
             name=name,
             lineage=lineage,
             licence=licence,
-            relation=relation_of(kept, lineage),
+            files=tuple(kept),
             evaluation=evaluation_of(source, lineage),
             results=tuple(results),
             is_at_risk=bool(licence.concerns),
         )
     )
-    left_out = tuple(one for one in names if one not in kept and one != LINEAGE_FILE)
+    left_out = tuple(one for one in names if one not in (*kept, LINEAGE_FILE, CARD))
     with _linked(source, kept) as folder:
         (folder / CARD).write_text(card, encoding="utf-8")
         for result in results:

@@ -161,3 +161,39 @@ class ExportRecord:
     seconds: float
     created: str
     versions: dict[str, str]
+
+
+def check_rows(checks: Checks) -> dict[str, str]:
+    """What the checks found, for people: in the terminal, the lineage and the model card."""
+    rows = {}
+    if (weights := checks.weights) is not None:
+        largest = weights.largest_error
+        error = f"error at most {largest:.2g}" if largest else "equal"
+        rows["weights"] = f"{weights.tensors:,} tensors read back, {error}"
+    if (merge := checks.merge) is not None:
+        difference = f"{merge.largest_difference:.1g}"
+        rows["merge"] = f"log-probabilities within {difference} of the attached adapter"
+    if (tokens := checks.tokens) is not None:
+        rows["tokens"] = f"{tokens.equal} of {tokens.texts} texts alike in {tokens.by}"
+    if checks.drift is not None:
+        rows["answers"] = _drift_text(checks.drift)
+    if checks.runtime is not None:
+        rows["llama.cpp"] = _drift_text(checks.runtime)
+    if (accuracy := checks.accuracy) is not None:
+        text = f"{_interval(accuracy.exported)} in {accuracy.by}, the student"
+        rows["accuracy"] = f"{text} {_interval(accuracy.student)}, on {accuracy.prompts} prompts"
+    return rows
+
+
+def _drift_text(drift: DriftCheck) -> str:
+    text = f"{drift.greedy_equal} of {drift.greedy_tokens} greedy tokens alike"
+    text += f", log-probabilities within {drift.largest_difference:.2g}"
+    if drift.kl_nats is not None:
+        whose = "the run's traces" if drift.traces == "run" else "its own answers"
+        text += f"; KL {drift.kl_nats:.2g} nats a token on {whose}"
+    return text
+
+
+def _interval(estimate: Estimate) -> str:
+    value, low, high = (100 * one for one in (estimate.value, estimate.low, estimate.high))
+    return f"{value:.0f} % ({low:.0f}-{high:.0f})"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from distill.lineage import carry_lineage, new_step
+from distill.lineage import LINEAGE_FILE, carry_lineage, new_step
 from distill.manifest import current_versions, now
 from distill.records import to_record
 from distill.storage import hash_file, make_folder, write_atomically, write_json_atomically
@@ -28,7 +28,7 @@ from students.export.gguf_vocabulary import (
 )
 from students.export.outfile import OnBytes
 from students.export.plan import ExportPlan
-from students.export.record import RECORD, ExportedFile, ExportRecord
+from students.export.record import RECORD, ExportedFile, ExportRecord, check_rows
 from students.export.safetensors_out import shards, write_shards
 from students.export.small_files import make_readable_by_4, write_small_files
 from students.export.turns import ChatTemplate, Turns, take_apart
@@ -85,10 +85,21 @@ def export(
 
 def _carry_lineage(plan: ExportPlan, folder: Path, record: ExportRecord) -> None:
     """What led to the student travels with the export, if the student has a record of it."""
-    settings = {"format": record.format, "quant": record.quant, "compat": record.compat}
-    figures = {"numbers": record.numbers, "files": len(record.files)}
+    settings = {"format": record.format, "quant": record.quant}
+    if record.compat:
+        settings["compat"] = record.compat
+    size = sum(file.size_bytes for file in record.files)
+    figures = {"numbers": record.numbers, "bytes": size, **check_rows(record.checks)}
     step = new_step("export", settings=settings, inputs={}, figures=figures)
-    carry_lineage(plan.student.folder, folder, step)
+    carry_lineage(_recorded(plan.student), folder, step)
+
+
+def _recorded(student: Student) -> Path:
+    """The folder with the student's record: an adapter's may lie with what it was merged to."""
+    adapter = student.adapter
+    if adapter is None:
+        return student.folder
+    return adapter if (adapter / LINEAGE_FILE).is_file() else adapter.parent
 
 
 def _write(plan: ExportPlan, folder: Path, on_bytes: OnBytes) -> tuple[dict[str, str], bool]:
