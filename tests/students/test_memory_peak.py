@@ -40,7 +40,7 @@ class HeldBytes(TorchDispatchMode):
         for found in gc.get_objects():
             if issubclass(type(found), torch.Tensor) and found.device.type == "cpu":
                 self._hold(found)
-                if found.grad is not None:
+                if found.is_leaf and found.grad is not None:
                     self._hold(found.grad)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
