@@ -13,10 +13,9 @@ from typing import Any, Final, Literal
 
 from cli.console import note
 from distill.errors import ModelError, RecipeError
-from distill.recipe import ApiTeacher, EmbeddedTeacher, Recipe, ReplayTeacher
+from distill.recipe import AnyTeacher, ApiTeacher, EmbeddedTeacher, Recipe
 from distill.types import Completer
 
-Teacher = EmbeddedTeacher | ReplayTeacher | ApiTeacher
 Kind = Literal["folder", "adapter", "gguf", "teacher"]
 
 GGUF_SLOTS: Final = 4
@@ -44,7 +43,7 @@ class ModelChoice:
     who: str
     label: str
     path: Path | None = None
-    teacher: Teacher = field(default_factory=EmbeddedTeacher)
+    teacher: AnyTeacher = field(default_factory=EmbeddedTeacher)
     base: Path | None = None
 
 

@@ -24,6 +24,7 @@ from distill.recipe import (
     BenchmarkPrompts,
     EmbeddedPrompts,
     EmbeddedStudent,
+    EngineTeacher,
     FilePrompts,
     HubStudent,
     Recipe,
@@ -220,6 +221,11 @@ def _teacher_text(recipe: Recipe) -> str:
     if isinstance(teacher, ApiTeacher):
         where = urlsplit(teacher.base_url).netloc if teacher.base_url else teacher.endpoint
         return f"{teacher.model} at {where}"
+    if isinstance(teacher, EngineTeacher):
+        servers = len(teacher.join) or teacher.replicas
+        name = "your command" if teacher.command else teacher.engine
+        verb = "joined" if teacher.join else "started and watched"
+        return f"{teacher.model} on {servers} x {name}, {verb}"
     return "the embedded teacher"
 
 

@@ -11,7 +11,7 @@ from cli.options import AsJson, Overrides, RecipeFile, RunFolder
 if TYPE_CHECKING:
     from distill.plan import Pace, Plan, PromptFigures
     from distill.pricing import PriceEntry
-    from distill.recipe import ApiTeacher, EmbeddedTeacher, Recipe, ReplayTeacher
+    from distill.recipe import AnyTeacher, Recipe
     from distill.types import Prompt
 
 
@@ -163,7 +163,7 @@ def _measured(recipe: "Recipe", prompts: "Iterable[Prompt]") -> "PromptFigures":
     return measure_prompts(prompts, getattr(recipe.teacher, "system", ""))
 
 
-def _pace(teacher: "EmbeddedTeacher | ReplayTeacher | ApiTeacher") -> "Pace":
+def _pace(teacher: "AnyTeacher") -> "Pace":
     from distill.plan import Pace
     from distill.recipe import ApiTeacher
 

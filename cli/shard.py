@@ -1,13 +1,10 @@
 """``distill shard``: how a large model is cut over GPUs, before a byte of it is read."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from cli.options import AsJson
-
-if TYPE_CHECKING:
-    from teachers.shard_plan import Cluster
 
 
 def shard(
@@ -64,7 +61,7 @@ def shard(
     """
     from cli.fit import read_tokens
     from cli.shard_figures import show
-    from teachers.shard_cost import Job, Speed
+    from teachers.shard_cost import Job, Speed, read_gpus
     from teachers.shard_model import find_model
     from teachers.shard_plan import Wish
 
@@ -78,30 +75,3 @@ def shard(
         else Speed(speed / cluster.gpus, "given with --speed", is_published=False)
     )
     show(found, cluster, wish, job=job, measured=measured, as_json=as_json)
-
-
-def read_gpus(text: str, node: int = 8) -> "Cluster":
-    """GPUs as people write them.
-
-    Raises:
-        RecipeError: If it is no number of GPUs and size, or no name that is known.
-
-    Example:
-        >>> read_gpus("16x80GB").gpus, read_gpus("8xH200").gpu_bytes // 1024**3
-        (16, 140)
-    """
-    from cli.fit import read_size
-    from distill.errors import RecipeError
-    from teachers.shard_cost import known_gpus
-    from teachers.shard_plan import Cluster
-
-    count, _, size = text.strip().replace("X", "x").partition("x")
-    names = {name.lower(): gib for name, gib in known_gpus().items()}
-    if not count.isdecimal() or not 1 <= int(count) <= 4096 or not size:  # noqa: PLR2004
-        raise RecipeError(
-            f"--gpus {text}: not a number of GPUs and their memory",
-            hint=f"such as --gpus 16x80GB, or a name: 8x{', 8x'.join(known_gpus())}",
-        )
-    gib = names.get(size.lower())
-    gpu_bytes = gib * 1024**3 if gib is not None else read_size(size)
-    return Cluster(int(count), gpu_bytes, node)

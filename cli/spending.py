@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from distill.allowance import Allowance, Limits
     from distill.layout import RunLayout
-    from distill.recipe import ApiTeacher, EmbeddedTeacher, ReplayTeacher
+    from distill.recipe import AnyTeacher
 
 
 def read_limits(
@@ -34,7 +34,7 @@ def read_limits(
 
 def allowance(
     limits: "Limits | None",
-    teacher: "EmbeddedTeacher | ReplayTeacher | ApiTeacher | None",
+    teacher: "AnyTeacher | None",
     paths: "RunLayout",
     own: Path,
 ) -> "Allowance | None":

@@ -28,8 +28,10 @@ from distill.student_sections import EmbeddedStudent as EmbeddedStudent  # noqa:
 from distill.student_sections import HubStudent as HubStudent  # noqa: PLC0414
 from distill.student_sections import LocalStudent as LocalStudent  # noqa: PLC0414
 from distill.student_sections import Student
+from distill.teacher_sections import AnyTeacher as AnyTeacher  # noqa: PLC0414
 from distill.teacher_sections import ApiTeacher as ApiTeacher  # noqa: PLC0414
 from distill.teacher_sections import EmbeddedTeacher as EmbeddedTeacher  # noqa: PLC0414
+from distill.teacher_sections import EngineTeacher as EngineTeacher  # noqa: PLC0414
 from distill.teacher_sections import ReplayTeacher as ReplayTeacher  # noqa: PLC0414
 from distill.teacher_sections import Teacher
 from distill.train_sections import LoraSection as LoraSection  # noqa: PLC0414

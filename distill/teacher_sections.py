@@ -1,9 +1,9 @@
 """Sections of a recipe that say who writes the traces."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from distill.errors import RecipeError
@@ -131,10 +131,86 @@ class ApiTeacher(Section):
     """Any field of the catalogue's entry, changed or added."""
 
 
-Teacher = Annotated[EmbeddedTeacher | ReplayTeacher | ApiTeacher, Field(discriminator="kind")]
+class EngineTeacher(Section):
+    """A large model on GPUs of your own: starts, watches and stops vLLM or SGLang, or joins it."""
+
+    kind: Literal["engine"] = "engine"
+    """Which teacher."""
+
+    model: str = Field(min_length=1)
+    """A model folder, or a name on the Hub; with `command` or `join`, what requests call it."""
+
+    engine: Literal["vllm", "sglang"] = "vllm"
+    """Which server is started, and how it is spoken to."""
+
+    command: list[str] = Field(default=[])
+    """Any other command that starts a server; `{model}` and `{port}` in it are filled in."""
+
+    arguments: list[str] = Field(default=[])
+    """Further arguments of the server, such as `["--stream-interval", "8"]`."""
+
+    join: list[Annotated[str, AfterValidator(_without_secrets)]] = Field(default=[])
+    """Servers that run already, each up to `/v1`; they are watched, and not started or stopped."""
+
+    replicas: int = Field(default=1, ge=1, le=64)
+    """Servers to start on this machine; the GPUs are shared out among them."""
+
+    gpus: str | None = None
+    """GPUs of one replica, such as `8xH200`; those of this machine unless given."""
+
+    context_tokens: int = Field(default=32_768, ge=256)
+    """Prompt and answer of one sequence, at most."""
+
+    ready_seconds: float = Field(default=3600.0, gt=0)
+    """How long a server may take to load the model."""
+
+    stall_seconds: float = Field(default=40.0, gt=0)
+    """A server that has requests and sends no token for so long is started again."""
+
+    restarts: int = Field(default=5, ge=0)
+    """How often a server is started again without a token in between, before it is given up."""
+
+    usd_per_gpu_hour: float | None = Field(default=None, ge=0)
+    """What a GPU costs for an hour; needs `gpus`. Answers are then priced by the time they took."""
+
+    client: dict[str, Any] = Field(default={})
+    """Any key of an API teacher, such as `concurrency`, `system` or `extra_body`."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.join and (self.command or self.arguments):
+            raise PydanticCustomError(
+                "contradiction", "`join` starts nothing: leave out `command` and `arguments`"
+            )
+        if self.client.get("stream") is False:
+            raise PydanticCustomError(
+                "contradiction",
+                "client.stream = false hides the tokens that the watchdog looks for; leave it out",
+            )
+        if self.usd_per_gpu_hour is not None and self.gpus is None:
+            raise PydanticCustomError("contradiction", "usd_per_gpu_hour needs `gpus`")
+        self.api("http://127.0.0.1/v1")
+        return self
+
+    def api(self, base_url: str) -> ApiTeacher:
+        """The same teacher for the client, at an address."""
+        known = {"endpoint": "openai-compatible" if self.command else self.engine, "stream": True}
+        table = {**known, **self.client, "kind": "api", "model": self.model, "base_url": base_url}
+        try:
+            return ApiTeacher.model_validate(table)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(map(str, first["loc"]))
+            raise PydanticCustomError(
+                "contradiction", "client.{key}: {what}", {"key": key, "what": first["msg"]}
+            ) from None
 
 
-def read_teacher(value: object, key: str) -> EmbeddedTeacher | ReplayTeacher | ApiTeacher:
+AnyTeacher = EmbeddedTeacher | ReplayTeacher | ApiTeacher | EngineTeacher
+Teacher = Annotated[AnyTeacher, Field(discriminator="kind")]
+
+
+def read_teacher(value: object, key: str) -> AnyTeacher:
     """A teacher in a place where any value may stand, such as a verifier's options.
 
     Args:
@@ -144,7 +220,7 @@ def read_teacher(value: object, key: str) -> EmbeddedTeacher | ReplayTeacher | A
     Raises:
         RecipeError: If it is none; names all mistakes.
     """
-    adapter: TypeAdapter[EmbeddedTeacher | ReplayTeacher | ApiTeacher] = TypeAdapter(Teacher)
+    adapter: TypeAdapter[AnyTeacher] = TypeAdapter(Teacher)
     try:
         return adapter.validate_python(value)
     except ValidationError as error:

@@ -6,12 +6,12 @@ What a teacher needs is imported when that teacher is built, so a replay never w
 from collections.abc import Callable
 
 from distill.pricing import PriceList
-from distill.recipe import ApiTeacher, EmbeddedTeacher, ReplayTeacher
+from distill.recipe import AnyTeacher, ApiTeacher, EngineTeacher, ReplayTeacher
 from distill.types import Completer
 
 
 def build(
-    section: EmbeddedTeacher | ReplayTeacher | ApiTeacher,
+    section: AnyTeacher,
     *,
     batch_size: int,
     on_notice: Callable[[str], None] = lambda text: None,
@@ -25,7 +25,7 @@ def build(
 
     Raises:
         DataError: If a recording is missing or broken.
-        ModelError: If a model is missing or broken.
+        ModelError: If a model is missing or broken, or does not fit the GPUs.
         RecipeError: If the catalogue does not know an endpoint, or its model was retired.
         TeacherError: If an endpoint's key is not in the environment.
     """
@@ -33,6 +33,10 @@ def build(
         from teachers.connect import connect
 
         return connect(section, on_notice)
+    if isinstance(section, EngineTeacher):
+        from teachers.engine import open_engine
+
+        return open_engine(section, on_notice)
     if isinstance(section, ReplayTeacher):
         from teachers import replay
 
@@ -42,7 +46,7 @@ def build(
     return embedded.load(batch_size=batch_size)
 
 
-def prices_of(section: EmbeddedTeacher | ReplayTeacher | ApiTeacher) -> PriceList:
+def prices_of(section: AnyTeacher) -> PriceList:
     """What a teacher charges; empty if that is not known, or nothing is charged.
 
     Raises:

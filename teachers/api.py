@@ -7,47 +7,16 @@ what is under way has been answered: that is paid for.
 """
 
 import asyncio
-import heapq
-import random
-import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
-from functools import lru_cache
 
-from distill.errors import TeacherError
 from distill.storage import hash_json
-from distill.types import (
-    Answer,
-    Completion,
-    Receipt,
-    RequestSource,
-    Sampling,
-    Usage,
-)
-from teachers.calls import (
-    BodyMaker,
-    Call,
-    Lost,
-    Session,
-    grouped,
-    list_models,
-    open_session,
-    send,
-)
+from distill.types import Answer, RequestSource, Sampling
+from teachers.calls import BodyMaker, open_session
 from teachers.canary import Canary
 from teachers.collecting import fewer_collections
 from teachers.connection import Connection
-from teachers.pacing import Rate, Window
-from teachers.refusals import Refusal, backoff
-from teachers.wire import Reply
-
-PriceFinder = Callable[[Usage, float], float | None]
-"""What an answer cost in USD: its tokens, and when it was complete in seconds since the epoch."""
-
-_LONGEST_NAP = 1.0
-_GATHER_SECONDS = 0.004
+from teachers.drain import Drain, PriceFinder
+from teachers.fleet import Fleet
 
 
 class ApiTeacher:
@@ -64,6 +33,7 @@ class ApiTeacher:
         expects_reasoning: bool = True,
         price: PriceFinder = lambda usage, at: None,
         on_notice: Callable[[str], None] = lambda text: None,
+        fleet: Fleet | None = None,
     ) -> None:
         """Take what is needed; nothing is sent yet.
 
@@ -74,6 +44,7 @@ class ApiTeacher:
             expects_reasoning: Whether to stop early when the first answers hold no reasoning.
             price: What an answer cost; ``None`` when that is unknown.
             on_notice: Called with what the user should know while it goes on.
+            fleet: Servers that the calls are shared over, in place of the connection's address.
         """
         self.model = model
         self.samples_at_once = connection.choices_at_once
@@ -86,7 +57,8 @@ class ApiTeacher:
         self._expects_reasoning = expects_reasoning
         self._price = price
         self._on_notice = on_notice
-        self._run: _Run | None = None
+        self._fleet = fleet
+        self._run: Drain | None = None
 
     def progress_figures(self) -> Mapping[str, str]:
         """Requests under way of those allowed at present, and what was sent again."""
@@ -103,8 +75,14 @@ class ApiTeacher:
         with fewer_collections(), asyncio.Runner() as runner:
             loop = runner.get_loop()
             session = loop.run_until_complete(open_session(self._connection))
-            self._run = run = _Run(
-                loop, session, self._connection, maker=maker, canary=canary, price=self._price
+            self._run = run = Drain(
+                loop,
+                session,
+                self._connection,
+                maker=maker,
+                canary=canary,
+                price=self._price,
+                fleet=self._fleet,
             )
             try:
                 while (answers := self._next_answers(run, source)) is not None:
@@ -116,7 +94,7 @@ class ApiTeacher:
             finally:
                 loop.run_until_complete(run.close())
 
-    def _next_answers(self, run: "_Run", source: RequestSource) -> list[Answer] | None:
+    def _next_answers(self, run: Drain, source: RequestSource) -> list[Answer] | None:
         """The next answers; a first Ctrl-C asks for no more and waits for what is under way."""
         try:
             return run.next_answers(source)
@@ -129,267 +107,3 @@ class ApiTeacher:
                 " Ctrl-C again leaves them"
             )
             return run.next_answers(source)
-
-
-class _Run:
-    """The calls of one ``complete``: those to be sent, under way, and waiting to be sent again."""
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        session: Session,
-        connection: Connection,
-        *,
-        maker: BodyMaker,
-        canary: Canary,
-        price: PriceFinder,
-    ) -> None:
-        self.fatal: Refusal | None = None
-        self.is_ending = False
-        self._loop = loop
-        self._session = session
-        self._connection = connection
-        self._maker = maker
-        self._canary = canary
-        self._price = price
-        self._window = Window(connection.concurrency)
-        self._rate = Rate(connection.requests_per_minute, connection.tokens_per_minute)
-        self._rng = random.Random()
-        self._tasks: dict[asyncio.Task[None], Call] = {}
-        self._waiting: list[tuple[float, int, Call]] = []  # by the time to send them again
-        self._top_up: deque[Call] = deque()
-        self._answers: list[Answer] = []
-        self._changed: asyncio.Future[None] = loop.create_future()
-        self._sent_again = self._refused = self._numbered = 0
-        self._has_reached = False
-        self._is_waking = False
-        self._looked_at = time.monotonic()
-        self._crash: BaseException | None = None
-
-    @property
-    def under_way(self) -> int:
-        """Calls that were sent and are not answered."""
-        return len(self._tasks)
-
-    def figures(self) -> Mapping[str, str]:
-        """What to show beside the progress."""
-        shown = {"at once": f"{len(self._tasks)}/{int(self._window.size)}"}
-        if self._sent_again:
-            shown["sent again"] = f"{self._sent_again:,}"
-        return shown
-
-    def next_answers(self, source: RequestSource) -> list[Answer] | None:
-        """Keep calls under way until answers are there; ``None`` when the work is done."""
-        while True:
-            if self._crash is not None:
-                raise self._crash
-            self._give_up_silent_ones()
-            self._fill(source)
-            if self._answers:
-                answers, self._answers = self._answers, []
-                return answers
-            nap = self._nap(source)
-            if nap is None:
-                return None
-            # A bare future and no task: this turns once for each answer or few.
-            self._changed = self._loop.create_future()
-            alarm = self._loop.call_later(nap, self._wake)
-            self._loop.run_until_complete(self._changed)
-            alarm.cancel()
-
-    def _give_up_silent_ones(self) -> None:
-        now = time.monotonic()
-        if now - self._looked_at < _LONGEST_NAP:
-            return
-        self._looked_at = now
-        for task, call in self._tasks.items():
-            if call.is_silent(self._connection, now) and not call.is_given_up:
-                call.is_given_up = True
-                task.cancel()
-
-    def _wake(self) -> None:
-        self._is_waking = False
-        if not self._changed.done():
-            self._changed.set_result(None)
-
-    async def close(self) -> None:
-        """End what is under way; its answers are lost."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._session.close()
-
-    async def explain(self) -> TeacherError:
-        """Why nothing can be asked, in the server's words, and what to do about it."""
-        assert self.fatal is not None
-        connection, words = self._connection, self.fatal.words
-        hints = [f"Endpoint '{connection.endpoint}' at {connection.chat_url}."]
-        if words.startswith(("401", "403")):
-            variable = connection.key_variable
-            hints.append(f"Is the key in {variable} right?" if variable else "Does it need a key?")
-        elif words.startswith("402"):
-            hints.append("Fill up the account, then run the same command again.")
-        elif words.startswith(("400", "404", "422")):
-            models = await list_models(self._session, connection)
-            hints.append(
-                f"It has the models: {', '.join(models[:20])}"
-                if models
-                else "Check teacher.model and teacher.base_url."
-            )
-        elif words.startswith("cannot reach"):
-            hints.append("Is the server running, and teacher.base_url right?")
-        elif words.startswith("3"):
-            hints.append("Set teacher.base_url to where it really is; redirects are not followed.")
-        problem = f"the teacher {self._maker.model} refuses: {words}"
-        if self._canary.has_failed:
-            problem = f"the teacher {self._maker.model} does not reason: {words}"
-            hints = [self._canary.hint]
-        clean = connection.without_secrets
-        return TeacherError(clean(problem), hint=clean(" ".join(hints)), refused=self._refused)
-
-    def _fill(self, source: RequestSource) -> None:
-        """Send as many calls as there is room for: again first, then new ones."""
-        if self.fatal is not None or self.is_ending:
-            return
-        now = time.monotonic()
-        room = self._room(now)
-        while room > 0 and self._waiting and self._waiting[0][0] <= now:
-            self._send(heapq.heappop(self._waiting)[2])
-            room -= 1
-        while room > 0 and self._top_up:
-            self._send(self._top_up.popleft())
-            room -= 1
-        # Calls that wait to be sent again count: a server that is gone must not drain the prompts.
-        room = min(room, self._connection.concurrency - len(self._tasks) - len(self._waiting))
-        if room > 0:
-            at_once = self._connection.choices_at_once
-            for call in grouped(source.take(room * at_once), at_once):
-                self._send(call)
-
-    def _room(self, now: float) -> int:
-        under_way = len(self._tasks)
-        room = self._window.room(under_way, now)
-        if not self._canary.is_sure:
-            room = min(room, max(self._canary.at_once - under_way, 0))
-        return int(min(room, self._rate.room(under_way, now)))
-
-    def _nap(self, source: RequestSource) -> float | None:
-        """How long to wait for a change at most; ``None`` when none will come."""
-        now = time.monotonic()
-        if self._tasks:
-            due = self._waiting[0][0] - now if self._waiting else _LONGEST_NAP
-            return min(max(due, 0.0 if self._room(now) else 0.05), _LONGEST_NAP)
-        if self.is_ending:
-            return None
-        if self.fatal is not None:
-            self._refused += sum(len(call.requests) for _, _, call in self._waiting)
-            self._refused += sum(len(call.requests) for call in self._top_up)
-            return None
-        pause = max(self._window.pause_left(now), 0.0 if self._rate_has_room(now) else 0.5)
-        if self._waiting:
-            return min(max(self._waiting[0][0] - now, pause, 0.001), _LONGEST_NAP)
-        if self._top_up or pause:
-            return min(max(pause, 0.001), _LONGEST_NAP)
-        left = source.seconds_to_wait()
-        return None if left is None else min(max(left, 0.001), _LONGEST_NAP)
-
-    def _rate_has_room(self, now: float) -> bool:
-        return self._rate.room(0, now) >= 1
-
-    def _send(self, call: Call) -> None:
-        now = time.monotonic()
-        call.begin_attempt(now)
-        self._rate.sent(now)
-        task = self._loop.create_task(self._attempt(call))
-        self._tasks[task] = call
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        del self._tasks[task]
-        if not self._is_waking:  # others may end within the next moment: one turn for all
-            self._is_waking = True
-            self._loop.call_later(_GATHER_SECONDS, self._wake)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._crash = error
-
-    async def _attempt(self, call: Call) -> None:
-        body = self._maker.body(call.requests[0].prompt, call.requests)
-        outcome = await send(self._session, self._connection, body, call, self._canary.reassure)
-        if isinstance(outcome, Reply):
-            self._take(call, outcome)
-        else:
-            self._lose(call, outcome)
-
-    def _take(self, call: Call, reply: Reply) -> None:
-        """Hand on the answers; ask again for the choices that the server left out."""
-        now, at = time.monotonic(), time.time()
-        self._has_reached = True
-        self._window.accepted(len(self._tasks) - 1)
-        for place, (request, completion) in enumerate(
-            zip(call.requests, reply.completions, strict=False)
-        ):
-            if self._connection.counts_one_choice and len(reply.completions) > 1:
-                completion = replace(completion, usage=Usage())  # noqa: PLW2901 - unknown then
-            usage = completion.usage
-            self._rate.answered(usage.input_tokens + usage.output_tokens, now)
-            usd = self._price(usage, at) if usage.output_tokens else None
-            broken = call.broken if place == 0 else 0
-            receipt = Receipt(
-                at=_utc(int(at)),
-                seconds=round(now - call.began, 3),
-                attempts=call.attempts,
-                unanswered=broken,
-                usd=usd,
-                model=reply.model,
-            )
-            self._answers.append(Answer(request, completion, receipt))
-            self._canary.judge(completion)
-        if self._canary.has_failed and self.fatal is None:
-            self.fatal = Refusal("stop", self._canary.words)
-        left = call.requests[len(reply.completions) :]
-        self._top_up.extend(Call([request]) for request in left)
-
-    def _lose(self, call: Call, lost: Lost) -> None:
-        """Wait, ask again, give up or stop, as the refusal says."""
-        refusal, now = lost.refusal, time.monotonic()
-        call.broken += lost.may_be_billed
-        if lost.is_unreachable and not self._has_reached:
-            refusal = replace(refusal, action="stop")
-        self._has_reached |= not lost.is_unreachable
-        if refusal.action == "stop":
-            self.fatal = self.fatal or refusal
-            self._refused += len(call.requests)
-        elif refusal.action == "give up" or self._is_hopeless(call, refusal, now):
-            self._give_up(call, refusal)
-        else:
-            self._sent_again += 1
-            if refusal.action == "wait":
-                self._window.refused(call.sent_at, refusal.seconds, now)
-            wait = backoff(max(call.failures, 1), refusal.seconds, self._rng)
-            self._numbered += 1
-            heapq.heappush(self._waiting, (now + wait, self._numbered, call))
-
-    def _is_hopeless(self, call: Call, refusal: Refusal, now: float) -> bool:
-        if refusal.action == "wait":
-            return now - call.began > self._connection.patience_seconds
-        call.failures += 1
-        return call.failures >= self._connection.attempts
-
-    def _give_up(self, call: Call, refusal: Refusal) -> None:
-        words = self._connection.without_secrets(refusal.words)
-        tries = f" (after {call.attempts} attempts)" if call.attempts > 1 else ""
-        for place, request in enumerate(call.requests):
-            receipt = Receipt(
-                at=_utc(int(time.time())),
-                seconds=round(time.monotonic() - call.began, 3),
-                attempts=call.attempts,
-                unanswered=call.broken if place == 0 else 0,
-                usd=0.0,
-            )
-            completion = Completion("", finish="error", error=f"{words}{tries}")
-            self._answers.append(Answer(request, completion, receipt))
-
-
-@lru_cache(maxsize=8)
-def _utc(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -16,6 +16,7 @@ import aiohttp
 
 from distill.types import Prompt, Request, Sampling
 from teachers.connection import Connection
+from teachers.fleet import Server, is_gone
 from teachers.refusals import Refusal, classify
 from teachers.wire import Reply, StreamReader, UnreadableError, read_body
 
@@ -40,6 +41,8 @@ class Call:
         attempts: How many were sent.
         broken: How many broke off, and may have been billed.
         failures: How many count towards the most that are made.
+        server: Which of several the present attempt was sent to; ``None`` if there is one only.
+        life: Which life of that server it was.
     """
 
     requests: Sequence[Request]
@@ -51,6 +54,8 @@ class Call:
     attempts: int = 0
     broken: int = 0
     failures: int = 0
+    server: Server | None = None
+    life: int = 0
 
     def begin_attempt(self, now: float) -> None:
         """Start the clocks of one more attempt."""
@@ -151,7 +156,8 @@ async def send(
         on_reasoning: Called when a stream begins to reason, long before its end.
     """
     try:
-        async with session.post(connection.chat_url, data=body, allow_redirects=False) as response:
+        url = connection.chat_url if call.server is None else call.server.chat_url
+        async with session.post(url, data=body, allow_redirects=False) as response:
             if response.status != _OK:
                 refusal = _refusal(response, await response.read())
                 return Lost(refusal)
@@ -165,6 +171,8 @@ async def send(
         words = f"no sign of life for {seconds:.0f} s"
         if connection.streams and seconds <= connection.idle_seconds:
             words = f"no content for {connection.answer_seconds:.0f} s"
+        if is_gone(call):
+            words = "its server went down"
         return Lost(Refusal("retry", words), may_be_billed=True)
     except (aiohttp.ClientError, UnreadableError, OSError) as error:  # a TimeoutError is an OSError
         return _lost(error)

@@ -16,16 +16,24 @@ from distill.recipe import ApiTeacher as ApiSection
 from teachers.api import ApiTeacher
 from teachers.catalog import Endpoint, find_endpoint, find_model
 from teachers.connection import Connection
+from teachers.drain import PriceFinder
+from teachers.fleet import Fleet
 
 
 def connect(
-    section: ApiSection, on_notice: Callable[[str], None] = lambda text: None
+    section: ApiSection,
+    on_notice: Callable[[str], None] = lambda text: None,
+    *,
+    fleet: Fleet | None = None,
+    price: PriceFinder | None = None,
 ) -> ApiTeacher:
     """Make a client for a teacher behind an endpoint.
 
     Args:
         section: The recipe's choice.
         on_notice: Called with what the user should know while the client asks.
+        fleet: Servers that the calls are shared over, in place of the one address.
+        price: What an answer cost, instead of what the recipe or the catalogue says.
 
     Raises:
         RecipeError: If the catalogue does not know the endpoint, the model was retired, or the
@@ -65,8 +73,9 @@ def connect(
         section.model,
         system=section.system,
         expects_reasoning=section.expects_reasoning and thinks,
-        price=prices(section).cost,
+        price=price or prices(section).cost,
         on_notice=on_notice,
+        fleet=fleet,
     )
 
 

@@ -11,7 +11,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
+from distill.errors import RecipeError
 from teachers.moe_config import Architecture, find_architecture
+from teachers.shard_plan import GIB, Cluster
 from teachers.shard_weights import active_parameters, file_bytes, parameters
 
 _HOUR: Final = 3600.0
@@ -111,6 +113,31 @@ def from_disk(facts: Architecture, memory_bytes: int, job: Job) -> str:
         f" {DISK_BYTES_PER_SECOND / 1e9:g} GB/s {seconds:,.1f} s: {job.traces:,} traces of"
         f" {job.tokens:,} tokens take {spent}"
     )
+
+
+def read_gpus(text: str, node: int = 8) -> Cluster:
+    """GPUs as people write them; a size in GB is taken as GiB, as cards are called.
+
+    Raises:
+        RecipeError: If it is no number of GPUs and size, or no name that is known.
+
+    Example:
+        >>> read_gpus("16x80GB").gpus, read_gpus("8xH200").gpu_bytes // GIB
+        (16, 140)
+    """
+    count, _, size = text.strip().lower().partition("x")
+    names = {name.lower(): gib for name, gib in known_gpus().items()}
+    try:
+        gib = names.get(size) or float(size.removesuffix("b").removesuffix("i").removesuffix("g"))
+        gpus = int(count)
+    except ValueError:
+        gib, gpus = 0, 0
+    if not 1 <= gpus <= 4096 or not 0.1 <= gib <= 10_000:  # noqa: PLR2004 - a toy to a cluster
+        raise RecipeError(
+            f"{text}: not a number of GPUs and their memory",
+            hint=f"such as 16x80GB, or a name: 8x{', 8x'.join(known_gpus())}",
+        )
+    return Cluster(gpus, int(gib * GIB), node)
 
 
 def known_gpus() -> Mapping[str, int]:

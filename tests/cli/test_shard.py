@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.shard import read_gpus
 from distill.errors import RecipeError
+from teachers.shard_cost import read_gpus
 from tests.cli.conftest import invoke_in
 from tests.teachers.big_models import CONFIGS
 
@@ -60,5 +60,5 @@ def test_json_of_a_layout_adds_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["16", "x80GB", "0x80GB", "twox80GB", "2xB9000", "2x"])
 def test_what_are_no_gpus_is_answered_with_an_example(text: str) -> None:
-    with pytest.raises(RecipeError, match="--gpu"):
+    with pytest.raises(RecipeError, match="not a number of GPUs"):
         read_gpus(text)
