@@ -48,6 +48,10 @@ def shard(
         ),
     ] = None,
     node: Annotated[int, typer.Option(min=1, help="GPUs of one machine.")] = 8,
+    print_only: Annotated[
+        Literal["vllm", "sglang"] | None,
+        typer.Option("--print", help="Only print the command that serves it so."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Plan how a large model is cut over GPUs.
@@ -60,7 +64,7 @@ def shard(
     Example: distill shard DeepSeek-R1 --gpus 16x80GB --context 32k --prompts 800000 --price 2
     """
     from cli.fit import read_tokens
-    from cli.shard_figures import show
+    from cli.shard_figures import show, show_command
     from teachers.shard_cost import Job, Speed, read_gpus
     from teachers.shard_model import find_model
     from teachers.shard_plan import Wish
@@ -74,4 +78,7 @@ def shard(
         if speed is None
         else Speed(speed / cluster.gpus, "given with --speed", is_published=False)
     )
+    if print_only is not None:
+        show_command(model, found, cluster, wish, print_only)
+        return
     show(found, cluster, wish, job=job, measured=measured, as_json=as_json)

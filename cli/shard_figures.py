@@ -8,6 +8,7 @@ from cli.console import paint, say, say_json, table
 from distill.errors import ModelError
 
 if TYPE_CHECKING:
+    from teachers.engine_command import Engine
     from teachers.shard_cost import Cost, Job, Speed
     from teachers.shard_model import PlannedModel
     from teachers.shard_plan import Cluster, DevicePlan, Wish
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 4
 _DAYS_FROM = 48
+_PORT = 8000
 _NAMES: "dict[Part, str]" = {
     "attention": "attention",
     "dense": "dense MLPs",
@@ -70,6 +72,28 @@ def show(
             _say_costs(answer, job)
     if not answer.fits:
         raise _refusal(model, cluster, wish, answer, job)
+
+
+def show_command(
+    name: str, model: "PlannedModel", cluster: "Cluster", wish: "Wish", engine: "Engine"
+) -> None:
+    """The command line that serves the model in the best layout, one for each node.
+
+    Raises:
+        ModelError: If it does not fit; says what would.
+    """
+    from teachers.engine_command import Serving, commands, shown
+
+    answer = _answer(model, cluster, wish, None, None)
+    if not answer.fits:
+        raise _refusal(model, cluster, wish, answer, None)
+    facts, layout = model.facts, answer.plans[0].layout
+    serving = Serving(name, facts.model_type, layout, wish.context_tokens, _PORT, cluster.node_gpus)
+    lines = commands(engine, serving)
+    for number, line in enumerate(lines):
+        if len(lines) > 1:
+            say(f"# node {number + 1} of {len(lines)}")
+        say(shown(line))
 
 
 def _answer(

@@ -144,7 +144,7 @@ def _own_launch(section: EngineSection, number: int, port: int) -> Launch:
         raise ModelError(
             f"teacher.gpus: {cluster.gpus} GPUs are on {serving.nodes} machines, and a recipe"
             " starts servers on this one only",
-            hint="distill shard RECIPE --print-only shows the lines to start; then teacher.join",
+            hint="distill shard MODEL --gpus ... --print vllm shows what to start; then join",
         )
     first = number * cluster.gpus
     visible = ",".join(str(gpu) for gpu in range(first, first + cluster.gpus))

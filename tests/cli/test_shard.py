@@ -58,6 +58,15 @@ def test_json_of_a_layout_adds_up(tmp_path: Path) -> None:
         assert parts + layout["work"] + layout["server"] == layout["total_bytes"]
 
 
+def test_the_command_that_serves_it_can_be_printed_alone(tmp_path: Path) -> None:
+    given = ("DeepSeek-R1", "--gpus", "16x80GB", "--print")
+    vllm = invoke_in(tmp_path, "shard", *given, "vllm")
+    assert vllm.out.count("vllm serve DeepSeek-R1") == 2, vllm.err
+    assert "--enable-expert-parallel" in vllm.out
+    sglang = invoke_in(tmp_path, "shard", *given, "sglang")
+    assert "--enable-dp-attention" in sglang.out
+
+
 @pytest.mark.parametrize("text", ["16", "x80GB", "0x80GB", "twox80GB", "2xB9000", "2x"])
 def test_what_are_no_gpus_is_answered_with_an_example(text: str) -> None:
     with pytest.raises(RecipeError, match="not a number of GPUs"):
