@@ -46,6 +46,11 @@ _ROWS_KNOWN = frozenset(
     }
 )
 
+_MAY_SLIDE = frozenset({"mistral", "mixtral"})
+"""Their window is not in ``layer_types``."""
+_ROPE_KNOWN = frozenset({"default", "linear", "llama3", "yarn"})
+"""Angles of a token by its place alone; others look at the longest row of the batch."""
+
 
 class Runner(Protocol):
     """What reads and writes tokens; see ``engine.slots`` and ``engine.padded``."""
@@ -270,8 +275,11 @@ def has_row_attention(model: PreTrainedModel) -> bool:
         is_latent(model) and not has_plain_expansion(model)
     ):
         return False
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type", "default") not in _ROPE_KNOWN:
+        return False
     layers = set(getattr(config, "layer_types", None) or ["full_attention"])
-    window = getattr(config, "sliding_window", None)
-    if layers == {"full_attention"} and config.model_type not in ("mistral", "mixtral"):
+    if layers == {"full_attention"} and config.model_type not in _MAY_SLIDE:
         return True
+    window = getattr(config, "sliding_window", None)
     return window is None or window >= config.max_position_embeddings

@@ -128,6 +128,26 @@ def test_greedy_tokens_are_those_of_generate(kind: str) -> None:
         assert row.finish == ("stop" if row.token_ids[-1] == 1 else "length")
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("mistral", {"sliding_window": 8}),
+        ("qwen2", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 0}),
+        ("llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}),
+    ],
+)
+def test_rows_that_would_not_be_independent_run_in_padded_batches(
+    kind: str, changes: dict[str, object]
+) -> None:
+    sizes = {name: SIZES[name] for name in ("hidden_size", "num_hidden_layers", "vocab_size")}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    config = AutoConfig.for_model(kind, **sizes, **heads, **changes)
+    model = AutoModelForCausalLM.from_config(config)
+    assert not has_row_attention(model)
+    rows = sample(model, PROMPTS[:2], decoding=Decoding(temperature=0, max_tokens=2), end_ids=())
+    assert [len(row.token_ids) for row in rows] == [2, 2]
+
+
 @pytest.mark.parametrize("kind", ["qwen2", "deepseek_v3", "qwen3_moe"])
 def test_a_row_does_not_depend_on_the_rows_beside_it(kind: str) -> None:
     alone = sample(tiny(kind), most_rows=1, samples=2)
