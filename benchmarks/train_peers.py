@@ -184,7 +184,9 @@ def main() -> None:
     from documents import write_all
 
     peers = {name: PEERS[name] for name in dict.fromkeys(["ours", *arguments.names])}
-    pythons = {name: interpreter(peer, arguments.environments) for name, peer in peers.items()}
+    pythons = {
+        name: interpreter(peer, arguments.environments.resolve()) for name, peer in peers.items()
+    }
     loss = loss_part(arguments.vocabulary, positions=800)
     print(f"the loss alone, CPU-seconds: {loss}")
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in peers}
