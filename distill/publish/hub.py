@@ -147,6 +147,11 @@ def _refusals(repo: str) -> Iterator[None]:
             f"{repo}: the server cannot be reached: {type(error).__name__}: {error}",
             hint="look at HF_ENDPOINT and the network; the same command goes on where it stopped",
         ) from error
+    except RuntimeError as error:  # what the Xet client raises, whatever it is
+        raise TeacherError(
+            f"{repo}: the server's Xet store fails: {' '.join(str(error).split())}",
+            hint="HF_HUB_DISABLE_XET=1 sends large files as Git LFS objects instead",
+        ) from error
 
 
 _HINTS = {

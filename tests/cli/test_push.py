@@ -17,6 +17,7 @@ from distill.integrity import check_folder
 from tests.cli.conftest import Invoke
 from tests.conftest import clean_environment
 from tests.servers.hub import READ_TOKEN, WRITE_TOKEN, HubServer, hub, stored_folder
+from tests.servers.xet import XetStore
 
 Push = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -39,6 +40,8 @@ def environment(server: HubServer, token: str, folder: Path) -> dict[str, str]:
         "HF_TOKEN": token,
         "HF_HUB_OFFLINE": "0",
         "HF_HOME": str(folder),
+        "HF_XET_XORB_COMPRESSION_POLICY": "none",
+        "HF_XET_TELEMETRY_ENABLED": "0",
     }
 
 
@@ -122,6 +125,43 @@ def test_a_push_killed_half_way_goes_on_and_ends_byte_equal(
     sent = len(server.uploaded)
     assert push(run).returncode == 0
     assert len(server.uploaded) == sent  # what is there is not sent again
+
+
+def test_where_there_is_xet_a_killed_push_goes_on_through_it_and_ends_byte_equal(
+    server: HubServer, run: Path, push: Push, tmp_path: Path
+) -> None:
+    server.xet = XetStore()
+    server.holds_after = 0
+    process = subprocess.Popen(
+        command(run),
+        cwd=tmp_path,
+        env=environment(server, WRITE_TOKEN, tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with process:
+        assert server.has_received.wait(timeout=100)
+        process.kill()
+    assert server.repos["org/tiny-student"].files == {}
+    server.holds_after = None
+    done = push(run, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["uses_xet"] is True
+    assert server.uploaded == []  # nothing went as a Git LFS object
+    folder = stored_folder(server, "org/tiny-student", tmp_path / "downloaded")
+    assert check_folder(folder).findings == ()
+    weights = (run / "student/model.safetensors").read_bytes()
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
+def test_a_xet_store_that_fails_is_said_with_the_way_around_it(
+    server: HubServer, run: Path, push: Push
+) -> None:
+    server.xet = XetStore(is_odd=True)
+    done = push(run)
+    assert done.returncode == 9
+    assert "HF_HUB_DISABLE_XET=1" in done.stderr
+    assert server.repos["org/tiny-student"].files == {}
 
 
 def test_a_dry_run_shows_files_and_card_and_asks_nobody(

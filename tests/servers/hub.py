@@ -1,7 +1,7 @@
 """A server that speaks the part of the Hub's protocol that a push needs, Git LFS included.
 
 What is sent is kept in a folder. It can be told to make every repository public, as an old server
-does that does not know how privacy is asked for, to be without Xet, and to hang up in the middle
+does that does not know how privacy is asked for, to have a Xet store, and to hang up in the middle
 of an upload.
 """
 
@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.servers.xet import XetStore
 
 WRITE_TOKEN, READ_TOKEN = "hf_may_write", "hf_may_read"
 
@@ -41,6 +44,7 @@ class HubServer(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}
         self.uploaded: list[str] = []
         self.makes_public = False
+        self.xet: XetStore | None = None
         self.hangs_up_after: int | None = None
         self.holds_after: int | None = None
         self.has_received = threading.Event()
@@ -57,6 +61,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
         repo = self.server.repos.get(self._name(path))
+        if "xet-write-token" in path and repo is not None and self.server.xet is not None:
+            self._answer_with_token()
+            return
         if "xet-write-token" in path or repo is None:
             self._answer({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
             return
@@ -71,7 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         path = urlsplit(self.path).path
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.headers.get("Authorization") != f"Bearer {WRITE_TOKEN}":
+        if path.startswith("/cas/") and self.server.xet is not None:
+            self._store(self.server.xet, path, body)
+        elif self.headers.get("Authorization") != f"Bearer {WRITE_TOKEN}":
             self._answer({"error": "You don't have the rights to write here"}, 403)
         elif path == "/api/repos/create":
             self._create(json.loads(body))
@@ -102,6 +111,32 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.uploaded.append(oid)
         self.server.has_received.set()
         self._answer({})
+
+    def _answer_with_token(self) -> None:
+        """As headers for the Hub's client, and as a record for that of the store."""
+        url, end = f"{self.server.address}/cas", int(time.time()) + 3600
+        self._answer(
+            {"casUrl": url, "exp": end, "accessToken": "xet"},
+            headers={
+                "X-Xet-Cas-Url": url,
+                "X-Xet-Access-Token": "xet",
+                "X-Xet-Token-Expiration": str(end),
+            },
+        )
+
+    def _store(self, store: XetStore, path: str, body: bytes) -> None:
+        if "/xorbs/" in path:
+            store.keep(path.rpartition("/")[2], body)
+            self.server.has_received.set()
+            if self.server.holds_after is not None:
+                threading.Event().wait()
+            self._answer({"was_inserted": True})
+        elif path.endswith("/v1/shards") or ("/shards" in path and store.is_odd):
+            oid, data = store.file()
+            self.server.objects[oid] = data
+            self._answer({"result": 1})
+        else:  # such as the newer ways of a client, which then takes the older one
+            self._answer({"error": "Not found"}, 404)
 
     def _create(self, wish: dict[str, Any]) -> None:
         name = f"{wish['organization']}/{wish['name']}"
