@@ -108,6 +108,8 @@ class EngineTeacher:
         finally:
             for watcher in watchers:
                 watcher.stop()
+                if self._fleet.failure is None:  # otherwise the error has named it
+                    watcher.launch.log.unlink(missing_ok=True)
 
 
 class _Meter:

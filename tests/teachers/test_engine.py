@@ -198,6 +198,7 @@ def test_a_server_that_never_gets_ready_ends_with_its_last_words(tmp_path: Path)
     assert "| CUDA out of memory on port" in shown_.err
     assert "Try it by hand" in shown_.err
     assert "Traceback" not in shown_.err
+    assert Path(shown_.err.rpartition("Its whole log: ")[2].strip()).is_file()
 
 
 def test_a_server_that_takes_too_long_ends_with_the_time(tmp_path: Path) -> None:
