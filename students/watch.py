@@ -53,8 +53,8 @@ class Watch:
 
     @property
     def step(self) -> int:
-        """Steps that all of them have finished."""
-        return min(life.step for life in self.lives)
+        """Steps that are finished, as far as is known."""
+        return max(life.step for life in self.lives)
 
     def stalled(self, now: float) -> str | None:
         """What has stopped, in words; ``None`` if nothing has.
@@ -66,12 +66,13 @@ class Watch:
             longest = now - min(self.lives[rank].heard for rank in silent)
             return f"{_names(silent)} said nothing for {longest:.0f} s after step {self.step}"
         waited = now - max(life.moved for life in self.lives)
-        if max(life.step for life in self.lives) == 0 or waited <= self.seconds:
+        if self.step == 0 or waited <= self.seconds:
             return None
-        behind = [rank for rank, life in enumerate(self.lives) if life.step == self.step]
+        least = min(life.step for life in self.lives)
+        behind = [rank for rank, life in enumerate(self.lives) if life.step == least]
         who = "no rank" if len(behind) == self.size else _names(behind)
         has = "has" if len(behind) == self.size else "has not"
-        return f"{who} {has} finished step {self.step + 1} in {waited:.0f} s"
+        return f"{who} {has} finished step {least + 1} in {waited:.0f} s"
 
 
 def _names(ranks: Sequence[int]) -> str:

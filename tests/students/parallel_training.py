@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ EXAMPLES = [
 # Three rows a step on two processes: one is idle in each second turn. Three epochs in one plan.
 SHARED = {
     "epochs": 3,
-    "learning_rate": 1e-2,
+    "learning_rate": float(os.environ.get("LEARNING_RATE", "1e-2")),
     "batch_tokens": 768,
     "seq_len": 256,
     "checkpoint_every_steps": 2,
@@ -187,6 +187,18 @@ def compare(settings: dict[str, object], root: Path) -> dict[str, object]:
     }
 
 
+def compare_order(root: Path) -> list[float]:
+    """One process with one that takes each step's rows in reverse: what rounding alone does."""
+
+    def reverse(_ranks: Ranks, plan: Sequence[Sequence[int]], rows: int) -> list[Sequence[int]]:
+        return [row for at in range(0, len(plan), rows) for row in reversed(plan[at : at + rows])]
+
+    deal, Ranks.deal = Ranks.deal, reverse  # type: ignore[method-assign]
+    run({}, root / "reversed", 1)
+    Ranks.deal = deal  # type: ignore[method-assign]
+    return differences(root / "by1", root / "reversed")
+
+
 def compare_killed(settings: dict[str, object], root: Path, kills: list[Kill]) -> dict[str, object]:
     """Two processes that are killed again and again, with two that are not.
 
@@ -219,7 +231,8 @@ def main() -> None:
     if not sys.argv[3:]:
         run(DROPOUT, root / "dropout" / "by2", 2)
         killed["dropout"] = compare_killed(DROPOUT, root / "dropout", [after])
-    json.dump({"compared": compared, "killed": killed}, sys.stdout)
+    order = compare_order(root / "full")
+    json.dump({"compared": compared, "killed": killed, "order": order}, sys.stdout)
 
 
 if __name__ == "__main__":
