@@ -181,11 +181,11 @@ def test_a_mistake_is_explained(load: Load, more: str, mistake: str) -> None:
         ("name.x=1", "'name' holds a value, not further keys"),
         (
             "teacher=embedded",
-            "found 'embedded'; must be a table with kind = one of 'embedded', 'replay', 'api'",
+            "found 'embedded'; must be a table with kind = one of 'embedded', 'replay', 'api', 'engine'",
         ),
         (
             "teacher.kind=local",
-            "teacher.kind: found 'local'; must be one of 'embedded', 'replay', 'api'",
+            "teacher.kind: found 'local'; must be one of 'embedded', 'replay', 'api', 'engine'",
         ),
         ("train.lora={rr=1}", "train.lora.rr: unknown key; did you mean 'r'?"),
         ("teacher={kind='replay'}", "teacher.path: missing; must be a path in quotes"),
