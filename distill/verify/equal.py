@@ -68,6 +68,8 @@ def compare_answers(gold: str, answer: str) -> Equality:
         return Equality(True, "text")
     if not is_balanced(gold):
         return Equality(None, "text", note="the gold answer cannot be read")
+    if not is_balanced(answer):
+        return Equality(False, "text")
     finding, by = _remembered(*sorted((left, right)))
     if finding.is_same is False and _is_garbled(left):
         return Equality(None, by, note="the gold answer cannot be read")

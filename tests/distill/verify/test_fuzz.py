@@ -91,3 +91,8 @@ def test_an_answer_equals_itself_unless_its_gold_cannot_be_read(text: str) -> No
 def test_with_algebra_comparing_is_symmetric_too(left: str, right: str) -> None:
     there, back = compare_answers(left, right), compare_answers(right, left)
     assert (there.is_same is True) == (back.is_same is True)
+
+
+def test_an_answer_with_an_open_brace_is_no_answer_in_either_direction() -> None:
+    assert compare_answers("(B)", r"(B)\boxed{").is_same is False
+    assert compare_answers(r"(B)\boxed{", "(B)").is_same is None
