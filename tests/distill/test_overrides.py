@@ -181,8 +181,10 @@ def test_a_mistake_is_explained(load: Load, more: str, mistake: str) -> None:
         ("name.x=1", "'name' holds a value, not further keys"),
         (
             "teacher=embedded",
-            "found 'embedded'; must be a table with kind = one of 'embedded', 'replay', 'api',"
-            " 'engine'",
+            (
+                "found 'embedded'; must be a table with kind = one of 'embedded', 'replay', 'api',"
+                " 'engine'"
+            ),
         ),
         (
             "teacher.kind=local",
