@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -37,10 +38,14 @@ from engine.making.tokenizer import build_tokenizer
 
 PROBLEMS = 200
 NEW_TOKENS = 64
-PACKAGES = {"lm-eval": "lm-eval[hf]", "lighteval": "lighteval[accelerate]"}
+PACKAGES = {
+    "lm-eval": ["lm-eval[hf]"],
+    # 0.13 calls what huggingface_hub 1 and xxhash 4 no longer have.
+    "lighteval": ["lighteval", "transformers<5", "huggingface_hub<1", "datasets<4.5", "xxhash<4"],
+}
 
 LM_EVAL_TASK = """\
-task: tiny
+task: sums
 dataset_path: json
 dataset_kwargs: {{data_files: {{test: {data}}}}}
 test_split: test
@@ -62,11 +67,10 @@ def read(line, task_name=None):
 
 TASKS_TABLE = [
     LightevalTaskConfig(
-        name="tiny",
+        name="sums",
         prompt_function=read,
-        hf_repo="json",
+        hf_repo="{folder}",
         hf_subset="default",
-        hf_data_files={{"test": "{data}"}},
         evaluation_splits=["test"],
         hf_avail_splits=["test"],
         metrics=[Metrics.exact_match],
@@ -103,15 +107,24 @@ def write_inputs(folder: Path) -> None:
     )
     Qwen2ForCausalLM(config).save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
-    data = folder / "problems.jsonl"
+    # What transformers 4 cannot read of a tokenizer that version 5 has saved.
+    path = folder / "model" / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    settings.pop("extra_special_tokens", None)
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    data = folder / "data" / "test.jsonl"
+    data.parent.mkdir(parents=True)
     with data.open("w", encoding="utf-8") as file:
         for prompt in embedded_prompts("dev", count=PROBLEMS, seed=3):
             row = {"id": prompt.id, "text": prompt.text, "answer": prompt.answer}
             file.write(json.dumps(row) + "\n")
     (folder / "tasks").mkdir()
-    texts = {"tiny.yaml": LM_EVAL_TASK, "tiny.py": LIGHTEVAL_TASK}
+    texts = {"sums.yaml": LM_EVAL_TASK, "sums.py": LIGHTEVAL_TASK}
     for name, text in texts.items():
-        (folder / "tasks" / name).write_text(text.format(data=data, tokens=NEW_TOKENS))
+        (folder / "tasks" / name).write_text(
+            text.format(data=data, folder=data.parent, tokens=NEW_TOKENS)
+        )
 
 
 def command(side: str, folder: Path, peers: Path, batch_size: int, out: Path) -> list[str]:
@@ -120,21 +133,21 @@ def command(side: str, folder: Path, peers: Path, batch_size: int, out: Path) ->
     if side == "distill":
         return [
             *(sys.executable, "-m", "distill", "eval", str(model)),
-            *("--benchmark", str(folder / "problems.jsonl"), "--samples", "1", "--greedy"),
+            *("--benchmark", str(folder / "data" / "test.jsonl"), "--samples", "1", "--greedy"),
             *("--max-tokens", str(NEW_TOKENS), "--batch-size", str(batch_size)),
             *("--run-dir", str(out)),
         ]
     if side == "lm-eval":
         return [
             *(str(peers / side / "bin" / "lm_eval"), "--model", "hf", "--device", "cpu"),
-            *("--model_args", f"pretrained={model},dtype=float32", "--tasks", "tiny"),
+            *("--model_args", f"pretrained={model},dtype=float32", "--tasks", "sums"),
             *("--include_path", str(folder / "tasks"), "--batch_size", str(batch_size)),
             *("--apply_chat_template", "--output_path", str(out)),
         ]
     return [
         *(str(peers / side / "bin" / "lighteval"), "accelerate"),
         f"model_name={model},batch_size={batch_size},dtype=float32",
-        *("tiny|0", "--custom-tasks", str(folder / "tasks" / "tiny.py"), "--output-dir", str(out)),
+        *("sums|0", "--custom-tasks", str(folder / "tasks" / "sums.py"), "--output-dir", str(out)),
     ]
 
 
@@ -165,8 +178,11 @@ def installed(side: str, peers: Path) -> bool:
     if not place.is_dir():
         subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
         pip = [str(place / "bin" / "pip"), "install", "-q"]
-        done = subprocess.run([*pip, f"torch=={torch.__version__}", PACKAGES[side]], check=False)
-        return done.returncode == 0
+        version = torch.__version__.partition("+")[0]
+        subprocess.run([*pip, f"torch=={version}", *PACKAGES[side]], check=False)
+    # lighteval fetches a file of a benchmark that is not asked for whenever it starts.
+    for unused in place.glob("lib/*/site-packages/lighteval/tasks/tasks/tiny_benchmarks.py"):
+        unused.with_name("tinyBenchmarks.pkl").touch()
     return (place / "bin" / ("lm_eval" if side == "lm-eval" else side)).exists()
 
 
@@ -180,7 +196,9 @@ def measure(folder: Path, peers: Path, runs: int, sizes: Sequence[int]) -> dict[
     def run(side: str, batch_size: int) -> Timing:
         nonlocal count
         count += 1
-        return timed(command(side, folder, peers, batch_size, folder / f"out{count}"))
+        fresh = folder / f"run{count}"  # lighteval keeps its answers beside the model
+        shutil.copytree(folder / "made", fresh)
+        return timed(command(side, fresh, peers, batch_size, folder / f"out{count}"))
 
     failures = dict.fromkeys(sorted(PACKAGES.keys() - set(sides)), "could not be installed")
     for side in sides:
@@ -216,7 +234,7 @@ def main() -> None:
     parser.add_argument("--batch-sizes", default="32,64,200")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        write_inputs(Path(folder))
+        write_inputs(Path(folder) / "made")
         sizes = [int(size) for size in arguments.batch_sizes.split(",")]
         figures = measure(Path(folder), arguments.peers.resolve(), arguments.runs, sizes)
     print(json.dumps(figures, indent=2))

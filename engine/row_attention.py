@@ -74,18 +74,16 @@ class Part:
     rows: slice
     places: torch.Tensor
     tokens: int
-    masks: dict[tuple[int, int], torch.Tensor] = field(default_factory=dict)
+    masks: dict[int, torch.Tensor] = field(default_factory=dict)
 
-    def mask(self, heads: int, group: int, like: torch.Tensor) -> torch.Tensor:
-        """Zero where a row has a token, minus infinity elsewhere, ``[rows x heads, group, T]``."""
-        found = self.masks.get((heads, group))
+    def mask(self, heads: int, like: torch.Tensor) -> torch.Tensor:
+        """Zero where a row has a token, minus infinity elsewhere, ``[rows x heads, 1, T]``."""
+        found = self.masks.get(heads)
         if found is None:
-            places = self.places.to(like.device)
-            is_beyond = torch.arange(self.tokens, device=like.device) > places[:, None]
-            mask = torch.zeros(is_beyond.shape, dtype=like.dtype, device=like.device)
-            mask = mask.masked_fill_(is_beyond, -torch.inf)[:, None, None]
-            found = mask.expand(-1, heads, group, -1).reshape(-1, group, self.tokens)
-            self.masks[heads, group] = found
+            places = self.places.to(like.device).repeat_interleave(heads)[:, None, None]
+            is_beyond = torch.arange(self.tokens, device=like.device) > places
+            found = is_beyond.to(like.dtype).masked_fill_(is_beyond, -torch.inf)
+            self.masks[heads] = found
         return found
 
 
@@ -132,7 +130,7 @@ def _attend(
         buffer[everyone, :, places] = new[:, part.rows].transpose(0, 1)
     flat = [buffer[:rows].flatten(0, 1)[:, : part.tokens] for buffer in buffers]
     grouped = queries_B.reshape(rows * heads, group, -1)
-    mask = part.mask(heads, group, grouped)
+    mask = part.mask(heads, grouped)
     scores = torch.baddbmm(mask, grouped, flat[0].transpose(1, 2), alpha=scale)
     weights = scores.softmax(dim=-1, dtype=torch.float32).to(grouped.dtype)
     return torch.bmm(weights, flat[-1]).view(rows, heads * group, -1)
