@@ -1,6 +1,7 @@
 """What all tests share: no model hub, and the command line as a user starts it."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,9 @@ from hypothesis import settings
 # A loaded machine is no failure, and a test gives the same result twice.
 settings.register_profile("any machine", deadline=None, derandomize=True)
 settings.load_profile("any machine")
+
+# A shell starts what runs in the background deaf to Ctrl-C, and some tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
