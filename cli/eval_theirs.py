@@ -78,19 +78,27 @@ def _program() -> str:
 
 @contextmanager
 def _served(choice: ModelChoice, max_tokens: int) -> Iterator[Address]:
-    """Where the model answers, for as long as the block lasts."""
-    if choice.kind == "gguf" and choice.path is not None:
-        from students.llama_cpp import serving
+    """Where the model answers, for as long as the block lasts; a student is served by us."""
+    if choice.path is not None:
+        from students.serve.app import Limits, StudentServer
+        from students.serve.opening import opened_backend
+        from students.serve.run import in_background
 
-        context_tokens = max_tokens + 4096  # a prompt takes room beside the answer
-        with serving(choice.path, context_tokens=context_tokens, slots=GGUF_SLOTS) as base_url:
-            yield Address(base_url, choice.who)
+        with opened_backend(
+            choice.path,
+            base=choice.base,
+            rows=GGUF_SLOTS,
+            context_tokens=max_tokens + 4096,  # a prompt takes room beside the answer
+            max_tokens=max_tokens,
+        ) as backend:
+            server = StudentServer(backend, choice.who, Limits(max_tokens=max_tokens))
+            with in_background(server) as base_url:
+                yield Address(base_url, choice.who)
         return
-    if not isinstance(choice.teacher, ApiTeacher) or choice.kind != "teacher":
+    if not isinstance(choice.teacher, ApiTeacher):
         raise RecipeError(
-            "--with lm-eval asks a model through its address, and this one has none",
-            hint="Serve it with any OpenAI-compatible server and name that:"
-            f" distill eval {choice.who} --base-url http://127.0.0.1:8000/v1 --with lm-eval",
+            "--with lm-eval asks a model through its address, and this teacher has none",
+            hint="name a student, a GGUF file, or a model behind an endpoint",
         )
     yield address(choice.teacher)
 

@@ -4,8 +4,10 @@ import asyncio
 import errno
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 
@@ -35,6 +37,34 @@ async def run_server(
         on_ready(url)
         await told.wait()
         await server.drain()
+
+
+@contextmanager
+def in_background(server: StudentServer) -> Iterator[str]:
+    """Serve at a free port of this machine, on a thread, as long as the block; gives the base URL.
+
+    Raises:
+        DistillError: If no port can be had.
+    """
+    ready: Future[str] = Future()
+    with asyncio.Runner() as runner:
+        loop, told = runner.get_loop(), asyncio.Event()
+
+        async def serve() -> None:
+            try:
+                async with listening(server, "127.0.0.1", 0) as url:
+                    ready.set_result(url)
+                    await told.wait()
+            except DistillError as error:
+                ready.set_exception(error)
+
+        thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="server")
+        thread.start()
+        try:
+            yield ready.result()
+        finally:
+            loop.call_soon_threadsafe(told.set)
+            thread.join()
 
 
 @asynccontextmanager

@@ -98,13 +98,27 @@ def test_their_figures_stand_beside_ours_in_the_status_of_a_run(
     assert "Measured by lm-eval 0.4.9, not by distill" in invoke_in(tmp_path, "status", "tiny").out
 
 
-def test_a_harness_that_is_missing_or_a_model_that_is_not_served_is_told(
+def test_a_students_folder_is_served_for_the_harness(
+    tiny_job: Path, program: Path, tmp_path: Path
+) -> None:
+    shown = invoke_in(
+        tmp_path,
+        *("eval", tiny_job / "base", "--with", "lm-eval", "--benchmark", "gsm8k"),
+        *("--first", "4", "--max-tokens", "8", "--run-dir", "run"),
+    )
+    assert shown.code == 0, shown.err
+    assert "Measured by lm-eval 0.4.9, not by distill" in shown.out
+    assert len(read_theirs(RunLayout(tmp_path / "run"))) == 1
+
+
+def test_a_harness_that_is_missing_or_a_model_without_an_address_is_told(
     tiny_job: Path, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["eval", tiny_job / "base", "--with", "lm-eval", "--benchmark", "gsm8k"]
-    shown = invoke_in(tmp_path, *command)
+    teacher = ["eval", tiny_job / "tiny.toml", "--who", "teacher", *command[2:]]
+    shown = invoke_in(tmp_path, *teacher)
     assert shown.code == 2
-    assert "asks a model through its address, and this one has none" in shown.err
+    assert "asks a model through its address, and this teacher has none" in shown.err
     shown = invoke_in(tmp_path, *command, "--samples", "4")
     assert "--samples is ours" in shown.err
     monkeypatch.setenv("DISTILL_LM_EVAL", str(tmp_path / "nowhere"))

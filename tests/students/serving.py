@@ -1,9 +1,7 @@
 """A student's server in this process, on a thread of its own, with either back end."""
 
-import asyncio
 import json
 import socket
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ from students.serve.app import Limits, StudentServer
 from students.serve.backend import Backend
 from students.serve.llama_cpp import LlamaCppBackend
 from students.serve.own import EngineBackend
-from students.serve.run import listening
+from students.serve.run import in_background
 from tests.servers.gguf_file import write_gguf
 
 MODEL = "tiny"
@@ -86,27 +84,8 @@ def llama_cpp_backend(folder: Path) -> Iterator[Backend]:
 def served(backend: Backend, limits: Limits, key: str = KEY) -> Iterator[Served]:
     """Serve as long as the block lasts."""
     server = StudentServer(backend, MODEL, limits, key)
-    ready = threading.Event()
-    found: list[str] = []
-    ending: list[asyncio.Event] = []
-    loop = asyncio.new_event_loop()
-
-    async def run() -> None:
-        ending.append(asyncio.Event())
-        async with listening(server, "127.0.0.1", 0) as url:
-            found.append(url)
-            ready.set()
-            await ending[0].wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(run(),), daemon=True)
-    thread.start()
-    assert ready.wait(timeout=120)
-    try:
-        yield Served(found[0], backend, server)
-    finally:
-        loop.call_soon_threadsafe(ending[0].set)
-        thread.join(timeout=120)
-        loop.close()
+    with in_background(server) as url:
+        yield Served(url, backend, server)
 
 
 def _ask(request: urllib.request.Request) -> tuple[int, Any]:
