@@ -68,7 +68,8 @@ def report_failure(error: Exception) -> int:
         print_error(known.problem, known.hint)
         return known.exit_code
     if isinstance(error, TyperException):
-        print_error(error.format_message().rstrip("."), _usage_hint(error))
+        message = error.format_message().replace(": Value error, ", ": ").rstrip(".")
+        print_error(message, _usage_hint(error))
         return error.exit_code
     return _report_bug(error)
 

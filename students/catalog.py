@@ -169,14 +169,20 @@ def find_student(name: str) -> KnownStudent:
     """
     if found := known_student(name):
         return found
-    by_short = {_short(one): one.name for one in catalog().values()}
-    close = difflib.get_close_matches(name.lower().rpartition("/")[2], by_short, n=3)
-    meant = f"; did you mean {' or '.join(by_short[one] for one in close)}?" if close else ""
+    close = close_names(name)
+    meant = f"; did you mean {' or '.join(close)}?" if close else ""
     raise ModelError(
         f"'{name}' is not in the catalogue{meant}",
         hint="`distill students` lists it. Any other causal language model with a chat template "
         'works as student.kind = "hub" or "local".',
     )
+
+
+def close_names(name: str) -> list[str]:
+    """Names of the catalogue that look like this one, the likeliest first."""
+    by_short = {_short(one): one.name for one in catalog().values()}
+    close = difflib.get_close_matches(name.lower().rpartition("/")[2], by_short, n=3)
+    return [by_short[one] for one in close]
 
 
 def _short(student: KnownStudent) -> str:

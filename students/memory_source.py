@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from distill.errors import DataError, ModelError
-from students.catalog import Architecture, ModelType, known_student
+from students.catalog import Architecture, ModelType, close_names, known_student
 
 if TYPE_CHECKING:
     from distill.recipe import Recipe
@@ -60,7 +60,11 @@ def find_facts(name: str) -> Named:
         return Named(known.name, known.architecture)
     if name.count("/") == 1 and (cached := _cached_config(name)) is not None:
         return Named(name, read_facts(cached))
-    raise ModelError(f"{name}: no such file or folder, and no model of the catalogue", hint=_HINT)
+    close = close_names(name)
+    meant = f"; did you mean {' or '.join(close)}?" if close else ""
+    raise ModelError(
+        f"{name}: no such file or folder, and no model of the catalogue{meant}", hint=_HINT
+    )
 
 
 def read_facts(config_path: Path) -> Architecture:
