@@ -1,4 +1,4 @@
-r"""Computer algebra at arm's length: Math-Verify in workers that are killed after a second.
+r"""Computer algebra at arm's length: Math-Verify in workers that are killed after a second of work.
 
 Math-Verify is not symmetric, so a pair is the same only if it is so in both directions. The main
 process never loads sympy.

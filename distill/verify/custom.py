@@ -20,6 +20,7 @@ from typing import Any
 
 from distill.errors import RecipeError
 from distill.types import Completion, Prompt, Usage, Verdict
+from distill.verify.keeper import WAIT_FACTOR
 from distill.verify.pool import WorkerPool
 
 _EXPLAINED = "Name it 'module:function' or 'file.py:function'."
@@ -50,7 +51,8 @@ class CustomVerifier:
 
         Args:
             function: Where it is, ``module:function`` or ``file.py:function``.
-            seconds: What one call may take.
+            seconds: Of processor time that one call may take; one that waits may take
+                ``WAIT_FACTOR`` times as long.
             workers: Processes at most; ``None`` is one for each core.
             folder: Where modules are looked for first; ``None`` is the current folder.
 
@@ -82,7 +84,8 @@ class CustomVerifier:
             is_accepted, reward, reason = reply.value
             return Verdict(is_accepted, reason, self.name, reward, milliseconds)
         reason = {
-            "timeout": f"took more than {self._seconds:g} s and was stopped",
+            "timeout": f"took more than {self._seconds:g} s of processor time,"
+            f" or {self._seconds * WAIT_FACTOR:g} s in all, and was stopped",
             "broken": f"could not be loaded again: {reply.value}",
         }.get(reply.status, "ended its own process")
         return Verdict(None, reason, self.name, 0.0, milliseconds)

@@ -1,9 +1,13 @@
 """The process behind a pool: runs a function, and kills what takes too long or too much memory.
 
 Two processes. The *keeper* holds the pipes to the main process; it forks a *calculator* that does
-the work. When a reply is late, the keeper kills the calculator and forks the next one. What was
+the work. When a reply is late, the calculator ends and the keeper forks the next one. What was
 loaded before the fork costs nothing then. Requests and replies are JSON lines. Run by
 ``distill.verify.pool``; nothing here is imported by the main process but names.
+
+The limit counts the calculator's own processor time, so a verdict does not depend on what else the
+machine does: the kernel ends it by SIGPROF. Work that waits instead ends after ``WAIT_FACTOR``
+times as long by the clock.
 """
 
 import contextlib
@@ -19,6 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 START_SECONDS = 120.0
+WAIT_FACTOR = 5
 _PATIENCE = 2
 _CHUNK = 1 << 16
 
@@ -98,20 +103,21 @@ class _Calculator:
         with contextlib.suppress(OSError):
             while data:
                 data = data[os.write(self._requests, data) :]
-            reply = read_line(self._replies, self._settings["seconds"])
+            reply = read_line(self._replies, self._settings["seconds"] * WAIT_FACTOR)
         if reply:
             return json.loads(reply)  # type: ignore[no-any-return]
-        self.kill()
+        is_late = self.kill() == signal.SIGPROF or reply is None
         self._fork()
-        return {"status": "timeout" if reply is None else "lost"}
+        return {"status": "timeout" if is_late else "lost"}
 
-    def kill(self) -> None:
-        """End the child, whatever it does."""
+    def kill(self) -> int:
+        """End the child, whatever it does; return the signal that it died of, 0 for none."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
+            os.kill(self._pid, signal.SIGKILL)  # changes nothing for one that has ended
+        _, status = os.waitpid(self._pid, 0)
         os.close(self._requests)
         os.close(self._replies)
+        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
     def _fork(self) -> None:
         requests, self._requests = os.pipe()
@@ -151,13 +157,16 @@ def _calculate(requests: int, replies: int, settings: dict[str, Any], work: Work
         return
     _limit_memory(settings["memory_bytes"])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     write_line(replies, {"status": "ready"})
     with os.fdopen(requests, "rb") as lines:
         for line in lines:
-            # Ends an orphan as well: nobody is left to kill it.
-            signal.alarm(int(settings["seconds"]) + _PATIENCE)
+            signal.setitimer(signal.ITIMER_PROF, settings["seconds"])
+            # Ends an orphan that waits: nobody is left to kill it.
+            signal.alarm(int(settings["seconds"] * WAIT_FACTOR) + _PATIENCE)
             value = work(*json.loads(line))
             signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             write_line(replies, {"status": "done", "value": value})
 
 

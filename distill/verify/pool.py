@@ -14,7 +14,7 @@ import weakref
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from distill.verify.keeper import START_SECONDS, read_line, write_line
+from distill.verify.keeper import START_SECONDS, WAIT_FACTOR, read_line, write_line
 
 _GRACE_SECONDS = 2.0
 _RUN = (
@@ -55,7 +55,8 @@ class WorkerPool:
         Args:
             load: ``module:function`` that makes the work function, in the worker.
             argument: What ``load`` is called with; JSON.
-            seconds: What one request may take before it is killed.
+            seconds: Of processor time that one request may take before it is killed; one that
+                waits may take ``WAIT_FACTOR`` times as long.
             memory_bytes: What it may allocate; 0 for no limit.
             workers: At most; ``None`` is one for each core.
             is_loaded_first: Load once and fork, rather than again after each kill. Not for modules
@@ -85,7 +86,7 @@ class WorkerPool:
             self.close()
 
     def ask(self, *request: object) -> Reply:
-        """Call the work function; takes little longer than the limit, and never raises for it."""
+        """Call the work function; takes little longer than the limits, and never raises for it."""
         worker = self._borrow()
         reply = Reply("lost")
         try:
@@ -169,7 +170,7 @@ class _Worker:
         except OSError:
             return Reply("lost")
         # A killed worker may have to load anew before it replies.
-        reply = self._reply(self._seconds + _GRACE_SECONDS + START_SECONDS)
+        reply = self._reply(self._seconds * WAIT_FACTOR + _GRACE_SECONDS + START_SECONDS)
         status = reply.get("status", "lost")
         self.is_alive = bool(reply) and status != "broken"
         return Reply(status, reply.get("value"))

@@ -73,8 +73,9 @@ def test_a_function_that_hangs_is_stopped_and_the_next_call_works(
 ) -> None:
     start = time.monotonic()
     verdict = _verify(verifier, how)
-    assert time.monotonic() - start < 5
-    assert (verdict.is_accepted, verdict.reason) == (None, "took more than 0.3 s and was stopped")
+    assert time.monotonic() - start < 60  # on a busy machine, too
+    reason = "took more than 0.3 s of processor time, or 1.5 s in all, and was stopped"
+    assert (verdict.is_accepted, verdict.reason) == (None, reason)
     assert verdict.milliseconds >= 300
     assert _verify(verifier, "right").is_accepted is True
 
