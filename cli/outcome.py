@@ -27,6 +27,7 @@ from distill.recipe import (
     EngineTeacher,
     FilePrompts,
     HubStudent,
+    LocalTeacher,
     Recipe,
     ReplayTeacher,
     missing,
@@ -226,6 +227,9 @@ def _teacher_text(recipe: Recipe) -> str:
         name = "your command" if teacher.command else teacher.engine
         verb = "joined" if teacher.join else "started and watched"
         return f"{teacher.model} on {servers} x {name}, {verb}"
+    if isinstance(teacher, LocalTeacher):
+        many = f" by {teacher.processes} processes" if teacher.processes > 1 else ""
+        return f"{teacher.model.rpartition('/')[2]} on this machine{many}"
     return "the embedded teacher"
 
 

@@ -55,6 +55,8 @@ _WITHOUT_EFFECT: Final = frozenset(
         "teacher.idle_seconds",
         "teacher.answer_seconds",
         "teacher.attempts",
+        "teacher.offload_folder",
+        "teacher.usd_per_gpu_hour",
         "generate.max_failed_share",
         "filter.max_dropped_share",
         "filter.max_broken_share",
@@ -74,7 +76,9 @@ def first_stage(key: str) -> Stage | None:
         >>> first_stage("student.path"), first_stage("name")
         ('train', None)
     """
-    if key in _WITHOUT_EFFECT or key.startswith(("teacher.price", "teacher.override")):
+    if key in _WITHOUT_EFFECT or key.startswith(
+        ("teacher.price", "teacher.override", "teacher.max_memory")
+    ):
         return None
     return _FIRST_STAGE[key.partition(".")[0]]
 

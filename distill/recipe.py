@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from distill.errors import DistillError, RecipeError
 from distill.filter_sections import BlendSection, FilterSection, SelectSection, VerifySection
 from distill.layout import STAGES, Stage
+from distill.local_section import LocalTeacher as LocalTeacher  # noqa: PLC0414 - known from here
 from distill.problems import KINDS, LEVELS, Kind
 from distill.section import InputPath
 from distill.section import Section as Section  # noqa: PLC0414 - known from here

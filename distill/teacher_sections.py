@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_
 from pydantic_core import PydanticCustomError
 
 from distill.errors import RecipeError
+from distill.local_section import LocalTeacher
 from distill.section import InputPath, Section
 
 
@@ -206,7 +207,7 @@ class EngineTeacher(Section):
             ) from None
 
 
-AnyTeacher = EmbeddedTeacher | ReplayTeacher | ApiTeacher | EngineTeacher
+AnyTeacher = EmbeddedTeacher | ReplayTeacher | ApiTeacher | EngineTeacher | LocalTeacher
 Teacher = Annotated[AnyTeacher, Field(discriminator="kind")]
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from distill.errors import ModelError
 from distill.student_sections import EmbeddedStudent, HubStudent, LocalStudent, Student
+from engine.hub import hub_folder, hub_tokenizer
 from students.catalog import known_student
 from students.durable import whole_folder
-from students.hub import hub_folder, hub_tokenizer
 
 EMBEDDED = Path(__file__).parent / "embedded"
 _TEMPLATES = Path(__file__).parent / "templates"

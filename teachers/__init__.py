@@ -6,7 +6,7 @@ What a teacher needs is imported when that teacher is built, so a replay never w
 from collections.abc import Callable
 
 from distill.pricing import PriceList
-from distill.recipe import AnyTeacher, ApiTeacher, EngineTeacher, ReplayTeacher
+from distill.recipe import AnyTeacher, ApiTeacher, EngineTeacher, LocalTeacher, ReplayTeacher
 from distill.types import Completer
 
 
@@ -41,6 +41,10 @@ def build(
         from teachers import replay
 
         return replay.ReplayTeacher(section.path)
+    if isinstance(section, LocalTeacher):
+        from teachers.local import open_local
+
+        return open_local(section, batch_size=batch_size, on_notice=on_notice)
     from teachers import embedded
 
     return embedded.load(batch_size=batch_size)

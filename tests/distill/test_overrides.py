@@ -183,12 +183,15 @@ def test_a_mistake_is_explained(load: Load, more: str, mistake: str) -> None:
             "teacher=embedded",
             (
                 "found 'embedded'; must be a table with kind = one of 'embedded', 'replay', 'api',"
-                " 'engine'"
+                " 'engine', 'local'"
             ),
         ),
         (
-            "teacher.kind=local",
-            "teacher.kind: found 'local'; must be one of 'embedded', 'replay', 'api', 'engine'",
+            "teacher.kind=remote",
+            (
+                "teacher.kind: found 'remote'; must be one of 'embedded', 'replay', 'api',"
+                " 'engine', 'local'"
+            ),
         ),
         ("train.lora={rr=1}", "train.lora.rr: unknown key; did you mean 'r'?"),
         ("teacher={kind='replay'}", "teacher.path: missing; must be a path in quotes"),

@@ -114,7 +114,7 @@ def _oid(path: Path) -> str:
 
 def main(cases: list[list[str]]) -> None:
     from distill.errors import DistillError
-    from students.hub import hub_folder
+    from engine.hub import hub_folder
 
     found = {}
     for model, *revision in cases:

@@ -80,7 +80,7 @@ def _cached(model: str, revision: str, name: str) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
     except ImportError as error:
         raise MissingDependencyError(
-            "a student from the Hub needs huggingface_hub, which is not installed",
+            "a model from the Hub needs huggingface_hub, which is not installed",
             hint="pip install 'distill-reasoning[train]'",
         ) from error
     found = try_to_load_from_cache(model, name, revision=revision)
@@ -122,7 +122,7 @@ def _explained(model: str, revision: str) -> Iterator[None]:
     except errors.RevisionNotFoundError as error:
         raise ModelError(
             f"{model} has no revision '{revision}' on the Hub",
-            hint='leave student.revision out for "main", or give a branch, tag or commit',
+            hint='leave `revision` out for "main", or give a branch, tag or commit',
         ) from error
     except errors.HfHubHTTPError as error:
         raise _refused(name, model, error.response.status_code) from error
@@ -176,7 +176,7 @@ def _not_here(name: str, model: str, error: Exception) -> DistillError:
         f"{name}: {found} the cache of this machine, and {why}",
         hint=f"expected in {place}: {EXPECTED}\n"
         f"With a network: hf download {model}\n"
-        f'Copied by hand: student.kind = "local" and student.path = the folder that holds them',
+        f'Copied by hand: kind = "local" in the recipe, and the folder that holds them',
     )
 
 
