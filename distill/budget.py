@@ -13,7 +13,7 @@ import math
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -31,7 +31,7 @@ _SPAN_SECONDS: Final = (86_400, 3_600, 60, 1)
 
 
 @dataclass(slots=True)
-class _Meter:
+class Meter:
     """One kind of spending: what is known of it, and how often it is not known."""
 
     known: float = 0.0
@@ -39,6 +39,10 @@ class _Meter:
     silent: int = 0
     unanswered: int = 0
     elsewhere: float = 0.0
+
+    def __add__(self, other: "Meter") -> "Meter":
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Meter(*(mine + theirs for mine, theirs in pairs))
 
     def add(self, amount: float | None, unanswered: int) -> None:
         """Count a sample; one that cost nothing says nothing about what the others cost."""
@@ -63,6 +67,23 @@ class _Meter:
     def is_blind(self) -> bool:
         """Whether nothing can be said of what was spent."""
         return not self.paid and self.silent >= _MOST_SILENT
+
+
+@dataclass(slots=True)
+class Account:
+    """What was spent, in money and in tokens."""
+
+    usd: Meter = field(default_factory=Meter)
+    tokens: Meter = field(default_factory=Meter)
+
+    def __add__(self, other: "Account") -> "Account":
+        return Account(self.usd + other.usd, self.tokens + other.tokens)
+
+    def add(self, usage: Usage, usd: float | None, *, unanswered: int = 0) -> None:
+        """Count a stored sample, see ``Budget.add``."""
+        tokens = usage.input_tokens + usage.output_tokens
+        self.usd.add(usd, unanswered)
+        self.tokens.add(None if usd is None and not tokens else tokens, unanswered)
 
 
 class Budget:
@@ -101,18 +122,17 @@ class Budget:
         self._limits = limits
         self._prices = prices
         self._clock = clock
-        self._usd = _Meter()
-        self._tokens = _Meter()
+        self.account = Account()
 
     @property
     def spent_usd(self) -> float:
         """Money so far, what is not known taken to be as the rest."""
-        return self._usd.spent
+        return self.account.usd.spent
 
     @property
     def spent_tokens(self) -> int:
         """The same for tokens."""
-        return round(self._tokens.spent)
+        return round(self.account.tokens.spent)
 
     def add(self, usage: Usage, usd: float | None, *, unanswered: int = 0) -> None:
         """Count a stored sample.
@@ -122,14 +142,12 @@ class Budget:
             usd: What it cost; ``None`` if that is not known: as the mean of the others.
             unanswered: Further attempts that may have been billed: as the mean, each.
         """
-        tokens = usage.input_tokens + usage.output_tokens
-        self._usd.add(usd, unanswered)
-        self._tokens.add(None if usd is None and not tokens else tokens, unanswered)
+        self.account.add(usage, usd, unanswered=unanswered)
 
     def add_elsewhere(self, usage: Usage, usd: float) -> None:
         """Count what other stages of the run spent; it says nothing about what is asked here."""
-        self._usd.elsewhere += usd
-        self._tokens.elsewhere += usage.input_tokens + usage.output_tokens
+        self.account.usd.elsewhere += usd
+        self.account.tokens.elsewhere += usage.input_tokens + usage.output_tokens
 
     def room(self, *, in_flight: int) -> int | None:
         """Requests that may be sent beside those in flight; ``None`` if nothing says how many.
@@ -138,7 +156,10 @@ class Budget:
         """
         rooms = [
             math.ceil((limit - meter.spent) / meter.mean) - in_flight
-            for meter, limit in ((self._usd, self._limits.usd), (self._tokens, self._limits.tokens))
+            for meter, limit in (
+                (self.account.usd, self._limits.usd),
+                (self.account.tokens, self._limits.tokens),
+            )
             if limit is not None and meter.mean
         ]
         return max(min(rooms), 0) if rooms else None
@@ -147,8 +168,8 @@ class Budget:
         """See ``Allowance``."""
         limits, now = self._limits, self._clock()
         for meter, limit, unit in (
-            (self._usd, limits.usd, "USD"),
-            (self._tokens, limits.tokens, "tokens"),
+            (self.account.usd, limits.usd, "USD"),
+            (self.account.tokens, limits.tokens, "tokens"),
         ):
             if limit is None:
                 continue

@@ -14,6 +14,7 @@ This module knows lines and records, nothing of what they mean.
 import json
 import os
 import re
+import time
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.closing import Closing
-from distill.errors import DataError, StorageError
+from distill.errors import DataError, RunDirError, StorageError
 from distill.lock import FileLock
 from distill.storage import make_folder, storage_errors, sync_folder
 
@@ -65,7 +66,7 @@ class Journal(Closing):
             StorageError: If the disk refuses.
         """
         make_folder(path.parent)
-        lock = FileLock(path.with_name(f"{path.name}.lock"), guards=path)
+        lock = FileLock(_lock_path(path), guards=path)
         try:
             with storage_errors(path):
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -169,6 +170,32 @@ class Journal(Closing):
             self._lock.release()
 
 
+def wait_for_writer(path: Path, seconds: float) -> None:
+    """Wait until nobody writes a journal, such as the worker of a run that was killed just now.
+
+    Raises:
+        RunDirError: If somebody still does after so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            FileLock(_lock_path(path), guards=path).release()
+        except RunDirError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+def without_checksum(line: bytes) -> bytes:
+    """A whole line of a journal as ``Journal.append`` takes it."""
+    tail = _TAIL.search(line, max(0, len(line) - _LONGEST_TAIL))
+    if tail is None:
+        raise ValueError("this is no whole line of a journal")
+    return line[: tail.start()] + b"}"
+
+
 def read_journal(path: Path) -> Iterator[Record]:
     """The records of a journal that this process does not write, in order, one at a time.
 
@@ -197,6 +224,10 @@ class _Scan:
     torn_bytes: int
 
 
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
 def _line(record: Mapping[str, object] | bytes) -> bytes:
     if isinstance(record, bytes):
         head, comma = record[:-1], b","
@@ -219,8 +250,12 @@ def _is_whole(line: bytes) -> bool:
     )
 
 
-def _whole_lines(path: Path) -> Iterator[bytes]:
-    """Lines up to a torn last one; raises when a broken one is followed by another."""
+def whole_lines(path: Path) -> Iterator[bytes]:
+    """Lines up to a torn last one, checksums included.
+
+    Raises:
+        DataError: If a broken one is followed by another.
+    """
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if _is_whole(line):
@@ -237,7 +272,7 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
 def _scan(path: Path) -> _Scan:
     with storage_errors(path):
         safe_bytes = records = 0
-        for line in _whole_lines(path):
+        for line in whole_lines(path):
             safe_bytes += len(line)
             records += 1
         return _Scan(safe_bytes, records, path.stat().st_size - safe_bytes)
@@ -245,7 +280,7 @@ def _scan(path: Path) -> _Scan:
 
 def _read(path: Path, most: int | None) -> Iterator[Record]:
     try:
-        for line in islice(_whole_lines(path), most):
+        for line in islice(whole_lines(path), most):
             record: Record = json.loads(line)
             del record[_CHECKSUM]
             yield record

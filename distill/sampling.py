@@ -18,7 +18,6 @@ from distill.allowance import Allowance, Stop, Wait
 from distill.asked import AskedLog
 from distill.characters import without_lone_surrogates
 from distill.commits import GroupCommits
-from distill.early_stop import expected_samples, pass_rates
 from distill.errors import BudgetError, StageError
 from distill.journal import Journal
 from distill.schedule import SampleKey, SamplingPlan, Schedule
@@ -46,7 +45,7 @@ from distill.types import (
 
 ProgressListener = Callable[[Progress], None]
 
-_LEAST_FOR_A_SHARE = 20
+LEAST_FOR_A_SHARE = 20
 """Samples before a share of failures says anything."""
 _PROGRESS_SECONDS = 0.05
 
@@ -66,6 +65,7 @@ def sample_prompts(
     first: int | None = None,
     find_fault: FaultFinder = lambda completion: "",
     on_progress: ProgressListener | None = None,
+    tally: Tally | None = None,
 ) -> SamplingOutcome:
     """Sample, judge and journal until every prompt has what the plan wants.
 
@@ -86,6 +86,7 @@ def sample_prompts(
         first: Sample so many prompts only, such as for a pilot; the journal is that of all.
         find_fault: What is wrong with the form of a finished completion, ``""`` if nothing is.
         on_progress: Called as samples are stored.
+        tally: An empty one to count in, for who wants to look at it meanwhile.
 
     Raises:
         RunDirError: If the journal was written with other settings.
@@ -107,6 +108,7 @@ def sample_prompts(
         stored=stored,
         find_fault=find_fault,
         allowance=allowance,
+        tally=Tally() if tally is None else tally,
     )
     if asked_path is not None and completer.is_billed:
         run.note_requests(AskedLog.open(asked_path, answered=answered))
@@ -115,7 +117,7 @@ def sample_prompts(
     try:
         for answer in completer.complete(run, sampling):
             run.consume(answer)
-            _check_failures(run.tally, max_failed_share, stage, _LEAST_FOR_A_SHARE)
+            check_failures(run.tally, max_failed_share, stage, LEAST_FOR_A_SHARE)
             if time.monotonic() - notified > _PROGRESS_SECONDS:
                 notify(run.progress(stage))
                 notified = time.monotonic()
@@ -127,7 +129,7 @@ def sample_prompts(
     notify(run.progress(stage))
     run.refuse_stopped(stage)
     run.check_finished()
-    _check_failures(run.tally, max_failed_share, stage, 1)
+    check_failures(run.tally, max_failed_share, stage, 1)
     return run.outcome()
 
 
@@ -145,8 +147,9 @@ class _Run:
         stored: Mapping[SampleKey, Sample],
         find_fault: FaultFinder,
         allowance: Allowance | None,
+        tally: Tally,
     ) -> None:
-        self.tally = Tally()
+        self.tally = tally
         self._prompts = prompts
         self._plan = plan
         self._completer = completer
@@ -240,11 +243,7 @@ class _Run:
         """
         if isinstance(self._refusal, Stop):
             stored = max(self.tally.samples, len(self._stored))
-            raise BudgetError(
-                f"{stage} stopped: {self._refusal.why}; {stored:,} samples are stored, of"
-                f" {self._schedule.total:,} at most",
-                hint="Raise the limit and run the same command again: it goes on from here.",
-            )
+            raise budget_error(stage, self._refusal.why, stored, self._schedule.total)
 
     def check_finished(self) -> None:
         """Make sure that the completer left nothing undone.
@@ -261,18 +260,11 @@ class _Run:
     def progress(self, stage: str) -> Progress:
         """Where the run stands."""
         tally, total = self.tally, self._expected_total()
-        samples, seconds = max(tally.samples, 1), max(time.monotonic() - self._started, 1e-9)
-        figures = {
-            "accepted": f"{tally.accepted / samples:.0%}",
-            "traces/s": f"{(tally.samples - tally.resumed) / seconds:,.1f}",
-            "tokens": f"{tally.usage.output_tokens:,}",
-            "tokens/s": f"{self._tokens_per_second():,.0f}",
-        }
-        if self._completer.is_billed and tally.samples and tally.known_usd is not None:
-            expected = tally.usd / tally.samples * total
-            figures["USD"] = f"{tally.usd:,.2f} of ~{expected:,.2f}"
-        if tally.failed:
-            figures["failed"] = f"{tally.failed:,}"
+        figures = tally.figures(
+            seconds=time.monotonic() - self._started,
+            total=total,
+            is_billed=self._completer.is_billed,
+        )
         if isinstance(self._refusal, Wait):
             figures["waiting"] = self._refusal.why
         figures |= self._completer.progress_figures()
@@ -280,35 +272,23 @@ class _Run:
 
     def _expected_total(self) -> int:
         """Samples in all: known when all are drawn, else expected from the first of each prompt."""
-        most, plan, tally = self._schedule.total, self._plan, self.tally
-        if plan.until_correct is None or not tally.first or not self._schedule.in_flight:
+        most, in_flight = self._schedule.total, self._schedule.in_flight
+        expected = self.tally.expected_samples(len(self._prompts), self._plan)
+        if expected is None or not in_flight:
             return most
-        alpha, beta = pass_rates(tally.first, tally.first_accepted)
-        each = expected_samples(plan.samples, plan.until_correct, alpha, beta)
-        least = tally.samples + self._schedule.in_flight
-        return max(min(most, round(each * len(self._prompts))), least)
+        return max(min(most, expected), self.tally.samples + in_flight)
 
     def outcome(self) -> SamplingOutcome:
         """The totals, at the end."""
-        tally, schedule = self.tally, self._schedule
-        return SamplingOutcome(
-            samples=tally.samples,
-            accepted=tally.accepted,
-            unknown=tally.unknown,
-            truncated=tally.truncated,
-            malformed=tally.malformed,
-            failed=tally.failed,
-            failures=tuple(sorted(tally.failures.values(), key=lambda one: -one.count)),
-            output_tokens=tally.usage.output_tokens,
-            usage=tally.usage,
-            usd=tally.known_usd if self._completer.is_billed else None,
-            unanswered=tally.unanswered + (self._asked.unanswered if self._asked else 0),
-            resumed=tally.resumed,
-            kinds=figures_by_kind(
+        schedule = self._schedule
+        return SamplingOutcome.of(
+            self.tally,
+            figures_by_kind(
                 self._prompts, schedule.samples_per_prompt, schedule.accepted_per_prompt
             ),
+            unanswered=self._asked.unanswered if self._asked else 0,
             seconds=time.monotonic() - self._started,
-            tokens_per_second=self._tokens_per_second(),
+            is_billed=self._completer.is_billed,
         )
 
     def _allowed(self) -> int:
@@ -331,9 +311,6 @@ class _Run:
         self.tally.add(sample, is_first=key.sample_index == 0, is_resumed=is_resumed)
         if self._allowance is not None and not is_resumed:
             self._allowance.add(sample.usage, sample.usd, unanswered=sample.unanswered)
-
-    def _tokens_per_second(self) -> float:
-        return self.tally.new_tokens / max(time.monotonic() - self._started, 1e-9)
 
 
 def _read_stored(
@@ -366,7 +343,26 @@ def _read_stored(
     return stored, journal.safe_records - 1
 
 
-def _check_failures(tally: Tally, max_share: float, stage: str, least: int) -> None:
+def budget_error(stage: str, why: str, stored: int, most: int) -> BudgetError:
+    """What to say when a limit ended a stage before its work was done."""
+    return BudgetError(
+        f"{stage} stopped: {why}; {stored:,} samples are stored, of {most:,} at most",
+        hint="Raise the limit and run the same command again: it goes on from here.",
+    )
+
+
+def check_failures(tally: Tally, max_share: float, stage: str, least: int) -> None:
+    """Stop a stage when too many of its samples failed.
+
+    Args:
+        tally: What is stored so far.
+        max_share: Of failed samples.
+        stage: Name for the error.
+        least: Samples before a share says anything.
+
+    Raises:
+        StageError: If more failed than that.
+    """
     if tally.samples >= least and tally.failed > max_share * tally.samples:
         raise StageError(
             f"{stage}: {tally.failed} of {tally.samples} samples failed, more than {max_share:.0%}"

@@ -4,9 +4,11 @@ This module knows traces and verdicts, nothing of journals, completers or what i
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
+from distill.early_stop import expected_samples, pass_rates
+from distill.schedule import SamplingPlan
 from distill.types import Completion, JudgedTrace, Prompt, Usage
 
 FaultFinder = Callable[[Completion], str]
@@ -114,6 +116,15 @@ class Tally:
         else:
             self.usd += sample.usd
 
+    def merge(self, other: "Tally") -> None:
+        """Count what another tally has counted: other prompts of the same run."""
+        for one in fields(self):
+            if one.name != "failures":
+                total = getattr(self, one.name) + getattr(other, one.name)
+                setattr(self, one.name, total)
+        for failure in other.failures.values():
+            self._count_failure(failure)
+
     @property
     def last_error(self) -> str:
         """One of the reasons for which samples failed."""
@@ -121,16 +132,42 @@ class Tally:
 
     def _add_failure(self, sample: Sample) -> None:
         self.failed += 1
-        reason = sample.error or "no reason given"
+        self._count_failure(Failure(sample.error or "no reason given", 1, sample.trace_id))
+
+    def _count_failure(self, failure: Failure) -> None:
+        reason = failure.reason
         if reason not in self.failures and len(self.failures) >= _LISTED_FAILURES:
             reason = "other reasons"
-        known = self.failures.get(reason, Failure(reason, 0, sample.trace_id))
-        self.failures[reason] = replace(known, count=known.count + 1)
+        known = self.failures.get(reason, Failure(reason, 0, failure.example))
+        self.failures[reason] = replace(known, count=known.count + failure.count)
 
     @property
     def known_usd(self) -> float | None:
         """What all samples cost; ``None`` when the price of any is unknown."""
         return None if self.unpriced else self.usd
+
+    def figures(self, *, seconds: float, total: int, is_billed: bool) -> dict[str, str]:
+        """What to show beside the progress, after so many seconds and of so many samples."""
+        samples, seconds = max(self.samples, 1), max(seconds, 1e-9)
+        figures = {
+            "accepted": f"{self.accepted / samples:.0%}",
+            "traces/s": f"{(self.samples - self.resumed) / seconds:,.1f}",
+            "tokens": f"{self.usage.output_tokens:,}",
+            "tokens/s": f"{self.new_tokens / seconds:,.0f}",
+        }
+        if is_billed and self.samples and self.known_usd is not None:
+            expected = self.usd / self.samples * total
+            figures["USD"] = f"{self.usd:,.2f} of ~{expected:,.2f}"
+        if self.failed:
+            figures["failed"] = f"{self.failed:,}"
+        return figures
+
+    def expected_samples(self, prompts: int, plan: SamplingPlan) -> int | None:
+        """Samples of so many prompts, from the first of each; ``None`` if they say nothing."""
+        if plan.until_correct is None or not self.first:
+            return None
+        alpha, beta = pass_rates(self.first, self.first_accepted)
+        return round(prompts * expected_samples(plan.samples, plan.until_correct, alpha, beta))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +227,35 @@ class SamplingOutcome:
     kinds: tuple[KindFigures, ...]
     seconds: float
     tokens_per_second: float
+
+    @classmethod
+    def of(
+        cls,
+        tally: Tally,
+        kinds: tuple[KindFigures, ...],
+        *,
+        unanswered: int,
+        seconds: float,
+        is_billed: bool,
+    ) -> "SamplingOutcome":
+        """The totals at the end; ``unanswered`` are those that no stored sample knows of."""
+        return cls(
+            samples=tally.samples,
+            accepted=tally.accepted,
+            unknown=tally.unknown,
+            truncated=tally.truncated,
+            malformed=tally.malformed,
+            failed=tally.failed,
+            failures=tuple(sorted(tally.failures.values(), key=lambda one: -one.count)),
+            output_tokens=tally.usage.output_tokens,
+            usage=tally.usage,
+            usd=tally.known_usd if is_billed else None,
+            unanswered=tally.unanswered + unanswered,
+            resumed=tally.resumed,
+            kinds=kinds,
+            seconds=seconds,
+            tokens_per_second=tally.new_tokens / max(seconds, 1e-9),
+        )
 
 
 def figures_by_kind(
