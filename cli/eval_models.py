@@ -219,11 +219,11 @@ def _served(choice: ModelChoice, max_tokens: int) -> Iterator[Completer]:
 
     assert choice.path is not None
     # A prompt takes room beside the answer.
-    with serving(choice.path, context_tokens=max_tokens + 4096, slots=GGUF_SLOTS) as base_url:
+    with serving(choice.path, context_tokens=max_tokens + 4096, slots=GGUF_SLOTS) as server:
         section = ApiTeacher(
             endpoint="llama-cpp",
             model=choice.who,
-            base_url=base_url,
+            base_url=server.base_url,
             concurrency=GGUF_SLOTS,
             expects_reasoning=False,
             price={"input_usd": 0.0, "output_usd": 0.0},  # type: ignore[arg-type]

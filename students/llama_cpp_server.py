@@ -2,14 +2,11 @@
 
     python students/llama_cpp_server.py MODEL.gguf PORT CONTEXT SLOTS EXACT
 
-``students.llama_cpp`` starts it; it imports nothing of this project, so it runs from anywhere. It
-ends with the process that started it.
+``students.llama_cpp`` starts it; it imports nothing of this project, so it runs from anywhere.
 """
 
-import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import xllamacpp  # type: ignore[import-untyped, unused-ignore]
@@ -19,7 +16,7 @@ _SMALL_BYTES = 80_000_000
 
 
 def main() -> None:
-    """Serve, until SIGTERM or until whoever started this is gone."""
+    """Serve until SIGTERM."""
     path, port, context_tokens, slots, exact = sys.argv[1:6]
     parameters = xllamacpp.CommonParams()
     parameters.model.path = path
@@ -34,11 +31,12 @@ def main() -> None:
         parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
         no_flash = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         parameters.flash_attn_type = no_flash
-    server = xllamacpp.Server(parameters)
+    try:
+        server = xllamacpp.Server(parameters)
+    except RuntimeError as error:  # what is wrong stands in llama.cpp's own lines above
+        sys.exit(str(error))
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    parent = os.getppid()
-    while os.getppid() == parent:
-        time.sleep(1)
+    signal.pause()
     del server
 
 

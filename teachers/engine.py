@@ -6,7 +6,6 @@ that went down is asked again. Only what is in the journal counts, so a restart 
 """
 
 import os
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import Final
 from distill.errors import ModelError
 from distill.recipe import EngineTeacher as EngineSection
 from distill.types import Answer, RequestSource, Sampling, Usage
+from engine.server_process import free_port
 from teachers.connect import connect
 from teachers.engine_command import Serving, commands
 from teachers.engine_server import Launch, Watcher
@@ -45,7 +45,7 @@ def open_engine(section: EngineSection, on_notice: Callable[[str], None]) -> "En
         servers = [Server(url, url.rstrip("/")) for url in section.join]
         launches = [_launch(section, [], {}) for _ in servers]
     else:
-        ports = [_free_port() for _ in range(section.replicas)]
+        ports = [free_port() for _ in range(section.replicas)]
         launches = [_own_launch(section, number, port) for number, port in enumerate(ports)]
         servers = [
             Server(f"server {number + 1}", f"http://127.0.0.1:{port}/v1")
@@ -227,10 +227,3 @@ def _filled(word: str, values: Mapping[str, str]) -> str:
     for name, value in values.items():
         word = word.replace(name, value)
     return word
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

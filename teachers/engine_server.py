@@ -4,30 +4,23 @@ A server must be started again when its process ends, or when it has calls and s
 the client sees (``teachers.fleet``). One that was joined and not started is only waited for.
 """
 
-import os
 import shlex
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from distill.errors import TeacherError
+from engine.server_process import ServerProcess, last_lines
 from teachers.fleet import Fleet, Server
 
-_KEEPER: Final = Path(__file__).with_name("engine_keeper.py")
 _LOOK_SECONDS: Final = 0.2
 _VISIT_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 1.0
-_END_SECONDS: Final = 30.0
-_LOG_LINES: Final = 12
-_LOG_BYTES: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +63,7 @@ class Watcher:
     launch: Launch
     fleet: Fleet
     on_notice: Callable[[str], None]
-    _process: "subprocess.Popen[bytes] | None" = None
+    _process: ServerProcess | None = None
     _is_over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread = field(init=False)
 
@@ -118,15 +111,8 @@ class Watcher:
         """Start the process, if there is a command; what is wrong, or nothing."""
         if not self.launch.command:
             return ""
-        with self.launch.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", str(_KEEPER), *self.launch.command],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **self.launch.environment},
-                start_new_session=True,
-            )
+        launch = self.launch
+        self._process = ServerProcess(launch.command, launch.environment, launch.log)
         return ""
 
     def _wait_ready(self) -> str:
@@ -156,10 +142,10 @@ class Watcher:
         return ""
 
     def _has_ended(self) -> bool:
-        return self._process is not None and self._process.poll() is not None
+        return self._code() is not None
 
     def _code(self) -> int | None:
-        return None if self._process is None else self._process.returncode
+        return None if self._process is None else self._process.code
 
     def _answers(self) -> bool:
         try:
@@ -183,18 +169,8 @@ class Watcher:
     def _end(self) -> None:
         """Close the keeper's input, which ends the server, and wait for that."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):  # it has ended by itself
-            if self.server.has_stalled:
-                process.stdin.write(b"!")
-            process.stdin.close()
-        try:
-            process.wait(timeout=_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            process.end(is_hopeless=self.server.has_stalled)
 
     def _failure(self, trouble: str, in_vain: int) -> TeacherError:
         times = f" ({in_vain} times in a row)" if in_vain > 1 else ""
@@ -208,12 +184,3 @@ class Watcher:
             problem += "; its last words:\n" + "\n".join(f"  | {line}" for line in lines)
         hint = f"Try it by hand:\n{self.launch.shown}\nIts whole log: {self.launch.log}"
         return TeacherError(problem, hint=hint)
-
-
-def last_lines(log: Path) -> list[str]:
-    """The end of a log."""
-    try:
-        content = log.read_bytes()[-_LOG_BYTES:]
-    except OSError:
-        return []
-    return content.decode(errors="replace").strip().splitlines()[-_LOG_LINES:]

@@ -119,5 +119,5 @@ def running(path: Path, *, context_tokens: int) -> Iterator[LlamaCpp]:
         MissingDependencyError: If llama.cpp is not installed.
         ModelError: If it cannot load the file, with its own last words.
     """
-    with serving(path, context_tokens=context_tokens, slots=SLOTS, is_exact=True) as url:
-        yield LlamaCpp(url.removesuffix("/v1"))
+    with serving(path, context_tokens=context_tokens, slots=SLOTS, is_exact=True) as server:
+        yield LlamaCpp(server.base_url.removesuffix("/v1"))

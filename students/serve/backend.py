@@ -108,7 +108,7 @@ class Backend(Protocol):
     """Draws completions of one student."""
 
     name: str
-    """For people, such as ``"engine"``."""
+    """As ``--backend`` names it, such as ``"own"``."""
 
     def complete(self, request: ChatRequest, choice: int) -> AsyncGenerator[Delta | End, None]:
         """One of the completions of a request; its last item is an ``End``.

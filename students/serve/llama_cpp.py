@@ -1,14 +1,14 @@
 """llama.cpp as a back end: its own server behind ours, so a GGUF file is asked the same way."""
 
-import json
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, Final
 
-import aiohttp
-
 from distill.errors import ModelError
+from engine.server_process import RunningServer
 from engine.text_stream import Kind
-from students.serve.backend import ChatRequest, Delta, End, RequestError, TokenLogprob
+from students.serve.backend import ChatRequest, Delta, End, TokenLogprob
+from students.serve.upstream import Upstream
 
 _FIELDS: Final[tuple[tuple[Kind, str], ...]] = (
     ("reasoning", "reasoning_content"),
@@ -21,22 +21,21 @@ class LlamaCppBackend:
 
     name = "llama.cpp"
 
-    def __init__(self, base_url: str, max_tokens: int) -> None:
-        """Take its address, up to ``/v1``.
+    def __init__(self, server: RunningServer, max_tokens: int) -> None:
+        """Take the server over; whoever started it ends it.
 
         Args:
-            base_url: Where it listens.
+            server: llama.cpp's, with one model.
             max_tokens: New tokens of a completion at most.
         """
-        self._url = f"{base_url}/chat/completions"
+        self._upstream = Upstream(self.name, server)
         self._max_tokens = max_tokens
-        self._fault = ""
         self.running = 0
         self.drawn_tokens = 0
 
     def fault(self) -> str:
         """Why nothing can be drawn any more."""
-        return self._fault
+        return self._upstream.fault()
 
     def close(self) -> None:
         """Nothing to do: whoever started llama.cpp ends it."""
@@ -47,18 +46,10 @@ class LlamaCppBackend:
         """See ``Backend``."""
         self.running += 1
         try:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.post(self._url, json=self._body(request, choice)) as answer,
-            ):
-                if answer.status >= 400:  # noqa: PLR2004 - of HTTP
-                    raise _refused(await answer.text(), answer.status)
-                async for item in self._items(answer):
+            stream = self._upstream.stream("chat/completions", self._body(request, choice))
+            async with aclosing(stream) as records:
+                async for item in self._items(records):
                     yield item
-        except aiohttp.ClientError as error:
-            self._fault = f"llama.cpp is gone: {error}"
-            raise ModelError(self._fault) from error
         finally:
             self.running -= 1
 
@@ -85,16 +76,13 @@ class LlamaCppBackend:
             **({"logprobs": True} if request.wants_logprobs else {}),
         }
 
-    async def _items(self, answer: aiohttp.ClientResponse) -> AsyncGenerator[Delta | End, None]:
+    async def _items(
+        self, records: AsyncGenerator[dict[str, Any]]
+    ) -> AsyncGenerator[Delta | End, None]:
         finish: str | None = None
         usage: dict[str, Any] = {}
         reasoning = 0
-        async for line in answer.content:
-            if not line.startswith(b"data: ") or line.startswith(b"data: [DONE]"):
-                continue
-            record = json.loads(line.removeprefix(b"data: "))
-            if "error" in record:
-                raise ModelError(f"llama.cpp: {record['error'].get('message', record['error'])}")
+        async for record in records:
             usage = record.get("usage") or usage
             for found in record.get("choices", []):
                 finish = found.get("finish_reason") or finish
@@ -119,11 +107,3 @@ class LlamaCppBackend:
 def _logprobs(choice: dict[str, Any]) -> tuple[TokenLogprob, ...]:
     found = (choice.get("logprobs") or {}).get("content") or []
     return tuple(TokenLogprob(one["token"], float(one["logprob"])) for one in found)
-
-
-def _refused(text: str, status: int) -> RequestError | ModelError:
-    try:
-        words = json.loads(text)["error"]["message"]
-    except (ValueError, KeyError, TypeError):
-        words = text[:200]
-    return RequestError(str(words)) if status < 500 else ModelError(f"llama.cpp: {words}")  # noqa: PLR2004

@@ -45,8 +45,8 @@ def opened_backend(
         from students.llama_cpp import serving
         from students.serve.llama_cpp import LlamaCppBackend
 
-        with serving(path, context_tokens=context_tokens, slots=rows) as url:
-            yield LlamaCppBackend(url, min(max_tokens, context_tokens))
+        with serving(path, context_tokens=context_tokens, slots=rows) as server:
+            yield LlamaCppBackend(server, min(max_tokens, context_tokens))
         return
     loaded = load_adapted(path, base) if is_adapter(path) else _loaded(path, context_tokens)
     ends = end_ids(loaded.model, loaded.tokenizer)

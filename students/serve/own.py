@@ -1,35 +1,21 @@
 """The project's engine as a back end: one thread steps it, requests come and go at any time."""
 
 import asyncio
-import itertools
 import secrets
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
 from distill.errors import ModelError
-from distill.reasoning import THINK_CLOSE
-from engine.chat_format import is_reasoning_opened, render
 from engine.row import Decoding, Row
 from engine.session import Engine
-from engine.text_stream import Piece, ReasoningSplitter, StopFinder, TokenText
-from students.serve.backend import ChatRequest, Delta, End, RequestError, TokenLogprob
+from students.serve.backend import ChatRequest, Delta, End, RequestError
+from students.serve.reply import Reply, Token, read_prompt
 
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    """One drawn token, and how the row ended if it did."""
-
-    token_id: int
-    logprob: float | None
-    finish: str | None
-
-
-_Listener = Callable[[list[_Token] | BaseException], object]
+_Listener = Callable[[list[Token] | BaseException], object]
 
 
 class EngineThread:
@@ -112,13 +98,13 @@ class EngineThread:
             listener = self._listeners[row]
             if row.finish is not None:
                 del self._listeners[row]
-            listener([_Token(row.token_ids[-1], logprob, row.finish)])
+            listener([Token(row.token_ids[-1], logprob, row.finish)])
 
 
 class EngineBackend:
     """Draws completions with the project's engine."""
 
-    name = "engine"
+    name = "own"
 
     def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
         """Take an engine over.
@@ -156,8 +142,8 @@ class EngineBackend:
         self, request: ChatRequest, choice: int
     ) -> AsyncGenerator[Delta | End, None]:
         """See ``Backend``."""
-        prompt_ids = self._prompt_ids(request)
-        arrived: asyncio.Queue[list[_Token] | BaseException] = asyncio.Queue()
+        prompt_ids = read_prompt(self._tokenizer, request.messages, self._engine.longest)
+        arrived: asyncio.Queue[list[Token] | BaseException] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         name = f"{secrets.token_hex(8) if request.seed is None else request.seed}/{choice}"
         decoding = Decoding(
@@ -170,13 +156,13 @@ class EngineBackend:
             keeps_logprobs=request.wants_logprobs,
         )
 
-        def listen(what: list[_Token] | BaseException) -> None:
+        def listen(what: list[Token] | BaseException) -> None:
             with suppress(RuntimeError):  # whoever waited is gone, and the loop with them
                 loop.call_soon_threadsafe(arrived.put_nowait, what)
 
         cancel = self._thread.add(lambda: self._engine.add(prompt_ids, decoding, name=name), listen)
         try:
-            reply = _Reply(self._tokenizer, prompt_ids, request)
+            reply = Reply(self._tokenizer, prompt_ids, request)
             while reply.end is None:
                 for delta in reply.feed(_tokens_of(await arrived.get())):
                     yield delta
@@ -185,70 +171,8 @@ class EngineBackend:
             if self._thread.fault is None:
                 cancel()
 
-    def _prompt_ids(self, request: ChatRequest) -> list[int]:
-        try:
-            prompt_ids = render(self._tokenizer, request.messages, add_generation_prompt=True)
-        except ModelError as error:
-            raise RequestError(error.problem, param="messages") from error
-        if len(prompt_ids) >= self._engine.longest:
-            raise RequestError(
-                f"the conversation has {len(prompt_ids):,} tokens; this server reads"
-                f" {self._engine.longest - 1:,} at most",
-                param="messages",
-            )
-        return prompt_ids
 
-
-class _Reply:
-    """Tokens of one completion as deltas, up to its end."""
-
-    def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, prompt_ids: list[int], request: ChatRequest
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._prompt_tokens = len(prompt_ids)
-        self._text = TokenText(tokenizer)
-        self._stops = StopFinder(request.stops)
-        self._splitter = ReasoningSplitter(is_opened=is_reasoning_opened(tokenizer, prompt_ids))
-        self._close_id = tokenizer.convert_tokens_to_ids(THINK_CLOSE)
-        self._tokens = self._reasoning_tokens = 0
-        self._logprobs: list[TokenLogprob] = []
-        self.end: End | None = None
-
-    def feed(self, tokens: list[_Token]) -> list[Delta]:
-        """Take tokens; ``end`` is set when the completion has ended."""
-        pieces: list[Piece] = []
-        for token in tokens:
-            self._tokens += 1
-            if token.token_id == self._close_id:
-                self._reasoning_tokens = self._tokens
-            if token.logprob is not None:
-                shown = str(self._tokenizer.decode([token.token_id]))
-                self._logprobs.append(TokenLogprob(shown, token.logprob))
-            text = self._text.feed(token.token_id)
-            pieces += self._splitter.feed(self._stops.feed(text))
-            if token.finish is not None or self._stops.is_found:
-                pieces += self._splitter.feed(self._stops.feed(self._text.finish()))
-                pieces += itertools.chain(
-                    self._splitter.feed(self._stops.finish()), self._splitter.finish()
-                )
-                is_cut = token.finish == "length" and not self._stops.is_found
-                self.end = End(
-                    "length" if is_cut else "stop",
-                    self._prompt_tokens,
-                    self._tokens,
-                    self._tokens if self._splitter.is_reasoning else self._reasoning_tokens,
-                )
-                break
-        deltas = [Delta(piece.kind, piece.text) for piece in pieces]
-        if self._logprobs and (deltas or self.end is not None):
-            first = deltas[0] if deltas else Delta("answer", "")
-            deltas[:1] = [Delta(first.kind, first.text, tuple(self._logprobs))]
-            self._logprobs = []
-        return deltas
-
-
-def _tokens_of(what: list[_Token] | BaseException) -> list[_Token]:
+def _tokens_of(what: list[Token] | BaseException) -> list[Token]:
     if isinstance(what, ValueError):
         raise RequestError(str(what))
     if isinstance(what, BaseException):

@@ -4,12 +4,12 @@ The student solves problems of one step and thinks before it answers, so what th
 real reasoning: the one leaves it between think tags, the other puts it into a field.
 """
 
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from engine.server_process import free_port
 from students.load import EMBEDDED
 from tests.servers.gguf_file import write_gguf
 from tests.servers.running import REPOSITORY, Server, running_server
@@ -32,14 +32,12 @@ def llama_cpp_server(folder: Path) -> Iterator[Server]:
     """llama.cpp's server on a GGUF of the same student; its log is ``llama-cpp.log``."""
     port, model = free_port(), folder / "student.gguf"
     write_gguf(EMBEDDED, model)
-    command = [sys.executable, "-m", "tests.servers.llama_cpp", str(model), str(port)]
+    command = llama_cpp_command(model, str(port))
     with running_server(command, port, log=folder / "llama-cpp.log", cwd=REPOSITORY) as server:
         yield server
 
 
-def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on at present."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def llama_cpp_command(model: Path | str, port: str) -> list[str]:
+    """The command that serves a GGUF, four requests at once."""
+    script = REPOSITORY / "students/llama_cpp_server.py"
+    return [sys.executable, "-P", str(script), str(model), port, "2048", "4", "0"]

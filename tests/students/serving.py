@@ -76,8 +76,8 @@ def llama_cpp_backend(folder: Path) -> Iterator[Backend]:
     """llama.cpp with the embedded student as a GGUF file."""
     path = folder / "student.gguf"
     write_gguf(EMBEDDED, path)
-    with serving(path, context_tokens=512, slots=4) as url:
-        yield LlamaCppBackend(url, max_tokens=200)
+    with serving(path, context_tokens=512, slots=4) as server:
+        yield LlamaCppBackend(server, max_tokens=200)
 
 
 @contextmanager

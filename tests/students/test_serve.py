@@ -30,12 +30,12 @@ PROBLEM = embedded_prompts("eval", 1, 0, levels=[1])[0].text
 ASKED: list[Any] = [{"role": "user", "content": PROBLEM}]
 
 
-@pytest.fixture(scope="module", params=["engine", "llama.cpp"])
+@pytest.fixture(scope="module", params=["own", "llama.cpp"])
 def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
-    opened = engine_backend() if request.param == "engine" else llama_cpp_backend(folder)
+    opened = engine_backend() if request.param == "own" else llama_cpp_backend(folder)
     with opened as backend, served(backend, LIMITS) as found:
         yield found
 
@@ -222,7 +222,7 @@ def test_bytes_that_are_no_http_hurt_nobody(running: Served) -> None:
 
 
 def test_many_clients_at_once_of_whom_some_leave_lose_nothing(running: Served) -> None:
-    count = 60 if running.backend.name == "engine" else 20
+    count = 60 if running.backend.name == "own" else 20
 
     async def one(client: openai.AsyncOpenAI, number: int) -> str:
         is_stream = number % 2 == 0

@@ -30,6 +30,7 @@ from teachers.shard_cost import read_gpus
 from tests.cli.conftest import Shown, invoke_in
 from tests.servers.gguf_file import write_gguf
 from tests.servers.ledger import read_ledger
+from tests.servers.real import llama_cpp_command
 from tests.servers.recipes import stored_traces, write_recipe, write_sums
 from tests.servers.running import REPOSITORY, running_stub
 from tests.servers.settings import Settings
@@ -219,13 +220,10 @@ def test_a_server_that_runs_is_joined_and_left_running(tmp_path: Path) -> None:
 
 def test_llama_cpps_server_is_started_killed_and_started_again(tmp_path: Path) -> None:
     write_gguf(EMBEDDED, tmp_path / "student.gguf")
-    script = (
-        f"echo $$ >> pids; here=$PWD; cd {REPOSITORY};"
-        f" exec {sys.executable} -m tests.servers.llama_cpp $here/student.gguf $0"
-    )
+    starts = ["sh", "-c", 'echo $$ >> pids; exec "$@"', "sh"]
     recipe = recipe_of(
         tmp_path,
-        json.dumps(["sh", "-c", script, "{port}"]),
+        json.dumps([*starts, *llama_cpp_command("student.gguf", "{port}")]),
         "client = { concurrency = 2, expects_reasoning = false }",
     )
     text = recipe.read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """The process between us and a server: when its standard input ends, so does the server.
 
-    python engine_keeper.py COMMAND...
+    python server_keeper.py COMMAND...
 
 However the toolkit ends, a kill included, its end of the pipe is closed then, and no server is left
 behind on the GPUs. The server and what it starts are one process group; it is asked to end, and
