@@ -123,15 +123,16 @@ def train_variant(
 
 def _trainer(job: Job) -> Callable[..., "TrainReport"]:
     """What trains: this process, or several."""
+    from engine.launched import Launched
     from students.launch import train_together
-    from students.launched import Launched
+    from students.launched import train_launched
     from students.sft import train
 
     if job.processes is None:
         return train
     if isinstance(job.processes, Launched):
-        return job.processes.train
-    note(f"  {job.processes.describe()}")
+        return partial(train_launched, launched=job.processes)
+    note(f"  {job.processes.describe()}, weights sharded by FSDP2")
     return partial(train_together, processes=job.processes)
 
 

@@ -14,6 +14,8 @@ import socket
 import threading
 from typing import Any
 
+from engine.lifeline import end_with
+
 _ALIVE_SECONDS = 1.0
 
 
@@ -29,8 +31,8 @@ class Channel:
         self.step = 0
         self._socket = socket.socket(fileno=descriptor)
         self._lock = threading.Lock()
-        for work in (self._live, self._end_with_parent):
-            threading.Thread(target=work, daemon=True).start()
+        threading.Thread(target=self._live, daemon=True).start()
+        end_with(self._socket)
 
     def say(self, kind: str, value: Any) -> None:  # noqa: ANN401 - JSON
         """Send one message."""
@@ -46,8 +48,3 @@ class Channel:
         while True:
             self.say("alive", self.step)
             pause.wait(_ALIVE_SECONDS)
-
-    def _end_with_parent(self) -> None:
-        while self._socket.recv(1):
-            pass
-        os._exit(1)

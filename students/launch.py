@@ -8,10 +8,6 @@ same command then goes on from the newest checkpoint.
 
 import json
 import selectors
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -25,16 +21,16 @@ from distill.records import from_record
 from distill.storage import make_folder
 from distill.train_sections import TrainSection
 from distill.types import Progress
+from engine.member import Member
+from engine.processes import Processes
+from engine.watch import Watch
 from students.order import TrainOrder, write_order
 from students.parallel import Ranks
 from students.prepared import Trained
-from students.processes import Processes
 from students.train_report import TrainReport
-from students.watch import Watch
 
 _LOOK_SECONDS = 0.5
 _OTHERS_SECONDS = 3.0  # when one has ended: how long to wait for what the others say of it
-_LAST_WORDS = 12
 _GOES_ON = "the same command goes on from the newest checkpoint"
 
 
@@ -74,29 +70,23 @@ def train_together(
 
 
 @dataclass(slots=True)
-class _Member:
-    """A process that has been started, and what it has said."""
+class _Trainer:
+    """A process that trains, and what it has said."""
 
-    rank: int
-    process: subprocess.Popen[bytes]
-    line: socket.socket
-    log: Path
+    member: Member
     unread: bytes = b""
     failure: dict[str, Any] | None = None
     is_done: bool = False
 
     @property
+    def rank(self) -> int:
+        """Which one it is."""
+        return self.member.rank
+
+    @property
     def has_died(self) -> bool:
         """Whether it ended otherwise than it should."""
-        return self.failure is not None or self.process.poll() not in {None, 0}
-
-    def last_words(self) -> str:
-        """The end of what it and its libraries printed, if they printed anything."""
-        text = self.log.read_text(encoding="utf-8", errors="replace").strip()
-        if not text:
-            return ""
-        lines = [f"  | {line}" for line in text.splitlines()[-_LAST_WORDS:]]
-        return "\n".join([f"its last words, in {self.log}:", *lines])
+        return self.failure is not None or self.member.end is not None
 
 
 @dataclass(slots=True)
@@ -105,35 +95,29 @@ class _Team:
 
     logs: Path
     watch: Watch
-    members: list[_Member] = field(default_factory=list)
+    trainers: list[_Trainer] = field(default_factory=list)
     report: dict[str, Any] | None = None
 
     def start(self, rank: int, processes: Processes, folder: Path) -> None:
-        """Start one process, away from the terminal's signals."""
-        ours, theirs = socket.socketpair()
-        log = self.logs / f"rank-{rank}.log"
-        words = (folder, folder / "meeting-point", rank, processes.count, theirs.fileno())
-        with theirs, log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "students.worker", *map(str, words)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=[theirs.fileno()],
-                env=processes.environment(rank),
-                start_new_session=True,
-            )
-        ours.setblocking(False)
-        self.members.append(_Member(rank, process, ours, log))
+        """Start one process."""
+        member = Member.start(
+            "students.worker",
+            rank,
+            [folder, folder / "meeting-point", rank, processes.count],
+            log=self.logs / f"rank-{rank}.log",
+            environment=processes.environment(rank),
+        )
+        member.line.setblocking(False)
+        self.trainers.append(_Trainer(member))
 
     def wait(self, on_progress: Callable[[Progress], None]) -> TrainReport:
         """Until all are done, or one is not well."""
         with selectors.DefaultSelector() as lines:
-            for member in self.members:
-                lines.register(member.line, selectors.EVENT_READ, member)
-            while not all(member.is_done for member in self.members):
+            for trainer in self.trainers:
+                lines.register(trainer.member.line, selectors.EVENT_READ, trainer)
+            while not all(trainer.is_done for trainer in self.trainers):
                 self._listen(lines, _LOOK_SECONDS, on_progress)
-                if any(member.has_died for member in self.members):
+                if any(trainer.has_died for trainer in self.trainers):
                     self._hear_others(lines, on_progress)
                     raise self._death()
                 stalled = self.watch.stalled(time.monotonic())
@@ -144,12 +128,10 @@ class _Team:
 
     def end(self) -> None:
         """End whoever is left, stopped ones too; a kill loses nothing since the last checkpoint."""
-        for member in self.members:
-            if member.process.poll() is None:
-                member.process.kill()
-        for member in self.members:
-            member.process.wait()
-            member.line.close()
+        for trainer in self.trainers:
+            trainer.member.kill()
+        for trainer in self.trainers:
+            trainer.member.bury()
 
     def _listen(
         self,
@@ -158,33 +140,34 @@ class _Team:
         on_progress: Callable[[Progress], None],
     ) -> None:
         for key, _ in lines.select(seconds):
-            member: _Member = key.data
+            trainer: _Trainer = key.data
+            line = trainer.member.line
             try:
-                received = member.line.recv(1 << 16)
+                received = line.recv(1 << 16)
             except OSError:
                 received = b""
             if not received:
-                lines.unregister(member.line)
-                member.process.wait()
+                lines.unregister(line)
+                trainer.member.process.wait()
                 continue
-            *whole, member.unread = (member.unread + received).split(b"\n")
-            for line in whole:
-                self._take(member, json.loads(line), on_progress)
+            *whole, trainer.unread = (trainer.unread + received).split(b"\n")
+            for message in whole:
+                self._take(trainer, json.loads(message), on_progress)
 
     def _take(
-        self, member: _Member, message: dict[str, Any], on_progress: Callable[[Progress], None]
+        self, trainer: _Trainer, message: dict[str, Any], on_progress: Callable[[Progress], None]
     ) -> None:
         ((kind, value),) = message.items()
         if kind == "alive":
-            self.watch.hear(member.rank, value, time.monotonic())
+            self.watch.hear(trainer.rank, value, time.monotonic())
         elif kind == "progress":
             progress = from_record(Progress, value, "progress")
-            self.watch.hear(member.rank, progress.done, time.monotonic())
+            self.watch.hear(trainer.rank, progress.done, time.monotonic())
             on_progress(progress)
         elif kind == "failed":
-            member.failure = value
+            trainer.failure = value
         elif kind == "done":
-            member.is_done = True
+            trainer.is_done = True
             self.report = value or self.report
 
     def _hear_others(
@@ -197,18 +180,17 @@ class _Team:
 
     def _death(self) -> DistillError:
         """What ended the training: an error with a name, else a kill, else the first to fail."""
-        dead = [member for member in self.members if member.has_died]
+        dead = [trainer for trainer in self.trainers if trainer.has_died]
         first = min(dead, key=_order_of_blame)
         failure = first.failure
         if failure is not None and failure["error"] is not None:
             kind = getattr(errors, failure["error"])
             error: DistillError = kind(failure["problem"], hint=failure["hint"])
             return error
-        code = first.process.wait() if failure is None else 1
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "failed"
+        how = (first.member.end if failure is None else None) or "failed"
         return StageError(
-            f"rank {first.rank} of {len(self.members)} {how} after step {self.watch.step}",
-            hint=f"{_GOES_ON}\n{first.last_words()}".rstrip(),
+            f"rank {first.rank} of {len(self.trainers)} {how} after step {self.watch.step}",
+            hint=f"{_GOES_ON}\n{first.member.last_words()}".rstrip(),
         )
 
     def _stall(self, what: str) -> StageError:
@@ -219,8 +201,8 @@ class _Team:
         )
 
 
-def _order_of_blame(member: _Member) -> tuple[int, float]:
-    failure = member.failure
+def _order_of_blame(trainer: _Trainer) -> tuple[int, float]:
+    failure = trainer.failure
     if failure is not None:
         return (0 if failure["error"] is not None else 2), failure["at"]
-    return (1 if member.process.wait() < 0 else 3), 0.0
+    return (3 if trainer.member.end == "failed" else 1), 0.0

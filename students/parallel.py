@@ -16,7 +16,6 @@ This module knows tensors and processes, nothing of recipes, files or how the pr
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from distill.errors import RecipeError, StageError
+from engine.meeting import device_type, process_group
 from students.row_loss import RowLoss
 
 
@@ -166,11 +166,6 @@ def release(row_loss: RowLoss) -> None:
         row_loss.reshard()
 
 
-def device_type() -> str:
-    """Where training computes."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def whole(tensor: torch.Tensor) -> torch.Tensor:
     """All of a tensor, on the CPU where shards are gathered; every process must ask for it."""
     return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor
@@ -235,14 +230,3 @@ def joined(ranks: Ranks, meeting_point: Path, timeout_seconds: float) -> Iterato
     store = distributed.FileStore(str(meeting_point), ranks.size)  # type: ignore[attr-defined]
     with process_group(timeout_seconds, store=store, rank=ranks.rank, world_size=ranks.size):
         yield ranks
-
-
-@contextmanager
-def process_group(timeout_seconds: float, **place: Any) -> Iterator[None]:  # noqa: ANN401
-    """Join torch's default group while the block runs; ``place`` is what torch wants to know."""
-    backend = "cpu:gloo,cuda:nccl" if device_type() == "cuda" else "gloo"
-    distributed.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds), **place)
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()

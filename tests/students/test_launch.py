@@ -12,9 +12,9 @@ import pytest
 from distill.errors import DataError, RecipeError, StageError
 from distill.train_sections import TrainSection
 from distill.types import Document, Example, Progress
+from engine.processes import Processes
 from students.launch import train_together
 from students.order import TrainOrder, read_order, write_order
-from students.processes import Processes
 from students.train_report import TrainReport
 
 # A loaded machine may leave a process without a processor for some seconds.

@@ -1,7 +1,7 @@
-"""``Watch``: which process of a training has stopped, from what each of them says.
+"""``Watch``: which of several processes has stopped, from what each of them says.
 
 Each process says once a second that it lives, and how far it is. One that has stopped stops all
-others, because they wait for it in the next exchange of gradients; so the one to name is the one
+others, because they wait for it in the next exchange; so the one to name is the one
 that says nothing any more, or that is behind.
 
 This module knows times and steps, nothing of processes or models; it is told what time it is.
@@ -28,7 +28,7 @@ class Life:
 
 @dataclass(slots=True)
 class Watch:
-    """The processes of one training.
+    """Processes that work in step.
 
     Attributes:
         size: How many there are.
@@ -51,20 +51,31 @@ class Watch:
         if step != life.step:
             life.step, life.moved = step, now
 
+    def rest(self, now: float) -> None:
+        """There is nothing to do just now: nobody is behind."""
+        for life in self.lives:
+            life.moved = now
+
     @property
     def step(self) -> int:
         """Steps that are finished, as far as is known."""
         return max(life.step for life in self.lives)
+
+    def silent(self, now: float, seconds: float) -> str | None:
+        """Who said nothing for so long, in words; ``None`` if everybody did."""
+        silent = [rank for rank, life in enumerate(self.lives) if now - life.heard > seconds]
+        if not silent:
+            return None
+        longest = now - min(self.lives[rank].heard for rank in silent)
+        return f"{_names(silent)} said nothing for {longest:.0f} s after step {self.step}"
 
     def stalled(self, now: float) -> str | None:
         """What has stopped, in words; ``None`` if nothing has.
 
         Before the first step nobody is behind: loading a model takes as long as it takes.
         """
-        silent = [rank for rank, life in enumerate(self.lives) if now - life.heard > self.seconds]
-        if silent:
-            longest = now - min(self.lives[rank].heard for rank in silent)
-            return f"{_names(silent)} said nothing for {longest:.0f} s after step {self.step}"
+        if (silent := self.silent(now, self.seconds)) is not None:
+            return silent
         waited = now - max(life.moved for life in self.lives)
         if self.step == 0 or waited <= self.seconds:
             return None

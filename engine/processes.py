@@ -1,4 +1,4 @@
-"""How many processes train a student, and what each of them sees of the machine.
+"""How many processes share a model, and what each of them sees of the machine.
 
 Light: what only checks an option does not wait for torch, unless it must count GPUs.
 """
@@ -15,7 +15,7 @@ _LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """The processes that train a student together.
+    """Processes of this machine that share a model.
 
     Attributes:
         count: How many.
@@ -52,7 +52,7 @@ class Processes:
     def describe(self) -> str:
         """What they are, in words."""
         on = f"GPUs {', '.join(self.gpus)}" if self.gpus else "the CPU"
-        return f"{self.count} processes on {on}, weights sharded by FSDP2"
+        return f"{self.count} processes on {on}"
 
     def environment(self, rank: int) -> dict[str, str]:
         """Environment of one of them: it sees one GPU or none, and talks to this machine only."""
@@ -64,8 +64,11 @@ class Processes:
             "PYTHONFAULTHANDLER": "1",
         }
         defaults = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self.count))}
-        if sys.platform in _LOOPBACK:
-            defaults |= dict.fromkeys(
-                ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), _LOOPBACK[sys.platform]
-            )
-        return {**defaults, **os.environ, **given}
+        return {**defaults, **loopback(), **os.environ, **given}
+
+
+def loopback() -> dict[str, str]:
+    """What keeps processes from talking to each other over a network, as an environment."""
+    if sys.platform not in _LOOPBACK:
+        return {}
+    return dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), _LOOPBACK[sys.platform])

@@ -1,4 +1,4 @@
-from students.watch import Watch
+from engine.watch import Watch
 
 
 def watch(size: int = 2, seconds: float = 10.0) -> Watch:
@@ -53,3 +53,12 @@ def test_slow_steps_are_no_stall_while_they_come() -> None:
         watched.hear(0, step, now)
         watched.hear(1, step, now)
         assert watched.stalled(now) is None
+
+
+def test_nobody_is_behind_after_a_rest() -> None:
+    watched = watch()
+    for second in range(101, 121):
+        for rank in range(2):
+            watched.hear(rank, step=3, now=second)
+        watched.rest(second)
+    assert watched.stalled(now=121.0) is None
