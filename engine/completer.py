@@ -21,18 +21,20 @@ from distill.types import (
     Usage,
 )
 from engine.chat_format import is_reasoning_opened, render
+from engine.ranks_line import Line
 from engine.row import Decoding, Row
 from engine.session import Engine
 
 _REFILL_SHARE = 8
 """Free rows are filled once they are an eighth of all: many prompts are read at once."""
-_SAMPLES_AT_ONCE = 16
+SAMPLES_AT_ONCE = 16
+"""Of one prompt: its prompt is read once for all of them."""
 
 
 class LocalCompleter:
     """Samples a transformers model, up to ``batch_size`` requests at once."""
 
-    samples_at_once = _SAMPLES_AT_ONCE
+    samples_at_once = SAMPLES_AT_ONCE
     is_billed = False
 
     def __init__(
@@ -44,6 +46,7 @@ class LocalCompleter:
         fingerprint: str,
         batch_size: int = 256,
         budget_tokens: int | None = None,
+        line: Line | None = None,
     ) -> None:
         """Wrap a loaded model.
 
@@ -54,6 +57,7 @@ class LocalCompleter:
             fingerprint: Hash of its weights, tokenizer and template.
             batch_size: Rows decoded at once.
             budget_tokens: Places for tokens in the cache; by default what the memory holds.
+            line: To the other ranks that hold parts of the model, if there are any.
         """
         self.model = name
         self.fingerprint = fingerprint
@@ -61,7 +65,11 @@ class LocalCompleter:
         self._batch_size = batch_size
         self._end_ids = end_ids(model, tokenizer)
         self._engine = Engine(
-            model, end_ids=self._end_ids, most_rows=batch_size, budget_tokens=budget_tokens
+            model,
+            end_ids=self._end_ids,
+            most_rows=batch_size,
+            budget_tokens=budget_tokens,
+            line=line,
         )
 
     def progress_figures(self) -> Mapping[str, str]:

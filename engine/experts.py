@@ -30,13 +30,17 @@ def row_experts(
     top_k_index_N_K: torch.Tensor,
     top_k_weights_N_K: torch.Tensor,
 ) -> torch.Tensor:
-    """What the chosen experts of each token give, weighted and summed, ``[N, H]``."""
+    """What the chosen experts of each token give, weighted and summed, ``[N, H]``.
+
+    Over several ranks each has experts of its own, and only they count: the number after the last
+    of them stands for any other.
+    """
     chosen = top_k_index_N_K.reshape(-1)
     order = chosen.argsort(stable=True)
     counts = chosen.bincount(minlength=module.num_experts).tolist()
     sources = order // top_k_index_N_K.shape[1]
     results = []
-    for expert, tokens in enumerate(sources.split(counts)):
+    for expert, tokens in enumerate(sources.split(counts)[: module.num_experts]):
         if count := counts[expert]:
             padded = functional.pad(tokens, (0, max(_LEAST_ROWS - count, 0)))
             gate, up = functional.linear(hidden_N_H[padded], module.gate_up_proj[expert]).chunk(
@@ -44,8 +48,9 @@ def row_experts(
             )
             result = functional.linear(module.act_fn(gate) * up, module.down_proj[expert])
             results.append(result[:count])
-    by_choice = results[0].new_empty(len(chosen), hidden_N_H.shape[1])
-    by_choice[order] = torch.cat(results)
+    by_choice = hidden_N_H.new_zeros(len(chosen), hidden_N_H.shape[1])
+    if results:
+        by_choice[order[: sum(counts[: module.num_experts])]] = torch.cat(results)
     weighted = by_choice.view(*top_k_index_N_K.shape, -1) * top_k_weights_N_K[..., None]
     return weighted.sum(dim=1).to(hidden_N_H.dtype)
 
@@ -55,7 +60,7 @@ def _is_usual(module: torch.nn.Module) -> bool:
     if not hasattr(module, "_is_expert_parallel"):
         return True
     flags = {"has_gate": True, "has_bias": False, "is_transposed": False, "is_concatenated": True}
-    flags |= {"has_post_expert_norm": False, "_is_expert_parallel": False}
+    flags |= {"has_post_expert_norm": False}
     return all(getattr(module, name, wanted) == wanted for name, wanted in flags.items())
 
 

@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.distributed.configuration_utils import DistributedConfig
 from transformers.utils import logging as transformers_logging
 
 from distill.errors import ModelError
@@ -55,6 +56,7 @@ def load_folder(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
     quantization: BitsAndBytesConfig | None = None,
+    distributed: DistributedConfig | None = None,
 ) -> LoadedModel:
     """Load a model in evaluation mode, and its tokenizer.
 
@@ -63,13 +65,19 @@ def load_folder(
         dtype: What the weights are converted to.
         device: Where the model goes.
         quantization: How the linear layers are held in fewer bits, if they are.
+        distributed: How the model is cut over the ranks of torch's default group, if it is; it is
+            then read to where this rank computes.
 
     Raises:
         ModelError: If a file is missing or broken, or the architecture is unknown.
     """
     tokenizer = load_tokenizer(folder)
     # Even None would stand in for what a quantised folder says of itself.
-    chosen = {} if quantization is None else {"quantization_config": quantization}
+    chosen: dict[str, Any] = {}
+    if quantization is not None:
+        chosen["quantization_config"] = quantization
+    if distributed is not None:
+        chosen["distributed_config"] = distributed
     try:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -95,7 +103,9 @@ def load_folder(
             hint="copy the folder again, whole",
         )
     stored_dtype = config.dtype or torch.float32
-    return LoadedModel(model.to(device).eval(), tokenizer, folder, stored_dtype)
+    if distributed is None:
+        model = model.to(device)
+    return LoadedModel(model.eval(), tokenizer, folder, stored_dtype)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

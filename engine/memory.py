@@ -11,22 +11,36 @@ _UNKNOWN_BYTES = 8 << 30
 _LEAST_TOKENS = 4096
 
 
-def bytes_per_token(model: PreTrainedModel) -> int:
-    """Bytes that one token takes in the cache."""
+def bytes_per_token(model: PreTrainedModel, kv_heads: int | None = None) -> int:
+    """Bytes that one token takes in the cache.
+
+    Args:
+        model: Any.
+        kv_heads: Heads of keys that this process has; by default all of them.
+    """
     config = model.config.get_text_config()
     if (rank := getattr(config, "kv_lora_rank", None)) is not None:
         width = rank + config.qk_rope_head_dim
     else:
         heads = config.num_attention_heads
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
-        width = 2 * (getattr(config, "num_key_value_heads", None) or heads) * head_dim
+        kept = kv_heads or getattr(config, "num_key_value_heads", None) or heads
+        width = 2 * kept * head_dim
     return int(width * config.num_hidden_layers * torch.finfo(model.dtype).bits // 8)
 
 
-def budget_tokens_for(model: PreTrainedModel) -> int:
-    """Tokens for which there is room now, on the device that the model is on."""
-    free = _free_bytes(model.device) * _SHARE
-    return max(int(free / bytes_per_token(model)), _LEAST_TOKENS)
+def budget_tokens_for(
+    model: PreTrainedModel, *, kv_heads: int | None = None, sharers: int = 1
+) -> int:
+    """Tokens for which there is room now, on the device that the model is on.
+
+    Args:
+        model: Any.
+        kv_heads: Heads of keys that this process has; by default all of them.
+        sharers: Processes that share the device's memory.
+    """
+    free = _free_bytes(model.device) * _SHARE / sharers
+    return max(int(free / bytes_per_token(model, kv_heads)), _LEAST_TOKENS)
 
 
 def _free_bytes(device: torch.device) -> int:

@@ -17,73 +17,17 @@ thread-safe: one thread adds, steps and cancels.
 
 from collections import deque
 from collections.abc import Collection, Sequence
-from typing import Protocol
 
 import torch
 from transformers import PreTrainedModel
 
 from engine.drawing import UniformStream, draw_tokens, penalised, token_logprobs
-from engine.experts import set_experts
-from engine.latent import has_plain_expansion, is_latent
 from engine.memory import budget_tokens_for
-from engine.padded import PaddedRunner
+from engine.ranks_line import Line
+from engine.ranks_runner import LeadingRunner
 from engine.row import Decoding, Row
-from engine.slots import SlotRunner
+from engine.runner import Runner, longest_row, make_runner
 from engine.threads import fitting_threads
-
-_ROWS_KNOWN = frozenset(
-    {
-        "deepseek_v2",
-        "deepseek_v3",
-        "llama",
-        "mistral",
-        "mixtral",
-        "olmoe",
-        "qwen2",
-        "qwen2_moe",
-        "qwen3",
-        "qwen3_moe",
-    }
-)
-
-_MAY_SLIDE = frozenset({"mistral", "mixtral"})
-"""Their window is not in ``layer_types``."""
-_ROPE_KNOWN = frozenset({"default", "linear", "llama3", "yarn"})
-"""Angles of a token by its place alone; others look at the longest row of the batch."""
-
-
-class Runner(Protocol):
-    """What reads and writes tokens; see ``engine.slots`` and ``engine.padded``."""
-
-    @property
-    def rows(self) -> list[Row]:
-        """Those that are running, in the order of the scores that ``write`` gave."""
-        ...
-
-    @property
-    def occupied_tokens(self) -> int:
-        """Tokens that the running rows have places for."""
-        ...
-
-    def has_room_for(self, row: Row, others: Sequence[Row]) -> bool:
-        """Whether a row can be started together with others; one alone always can."""
-        ...
-
-    def read(self, rows: Sequence[Row]) -> torch.Tensor:
-        """Read the prompts of new rows; scores of the next token, ``[B, V]``."""
-        ...
-
-    def write(self) -> torch.Tensor:
-        """Read the next token of every running row; scores of the one after, ``[B, V]``."""
-        ...
-
-    def remove(self, rows: Sequence[Row]) -> None:
-        """Forget rows; their places are free."""
-        ...
-
-    def set_back(self) -> list[Row]:
-        """Rows that were removed so that the others can grow: they start again."""
-        ...
 
 
 class Engine:
@@ -96,6 +40,7 @@ class Engine:
         end_ids: Collection[int],
         most_rows: int = 256,
         budget_tokens: int | None = None,
+        line: Line | None = None,
     ) -> None:
         """Take a model over.
 
@@ -105,16 +50,17 @@ class Engine:
             most_rows: Rows that run at once.
             budget_tokens: Places for tokens in the cache, of all rows together; by default what
                 the free memory holds.
+            line: To the other ranks that hold parts of the model; ``None`` if this one has it all.
         """
         self._model = model
         self._parameters = model.num_parameters()
         self._end_ids = frozenset(end_ids)
         self._most_rows = most_rows
         budget = budget_tokens or budget_tokens_for(model)
-        context = int(getattr(model.config, "max_position_embeddings", 0)) or 1 << 30
-        self.longest = min(context, budget)
+        self.longest = longest_row(model, budget)
         """Tokens of the longest row that can be held, its prompt included."""
-        self._runner = _runner_for(model, budget, self.longest)
+        runner = make_runner(model, budget)
+        self._runner: Runner = runner if line is None else LeadingRunner(runner, line)
         self._waiting: deque[Row] = deque()
         self._running: set[Row] = set()
 
@@ -259,27 +205,3 @@ def _alike(rows: Sequence[Row]) -> list[list[int]]:
     for index, row in enumerate(rows):
         groups.setdefault(row.decoding, []).append(index)
     return list(groups.values())
-
-
-def _runner_for(model: PreTrainedModel, budget_tokens: int, longest: int) -> Runner:
-    if not has_row_attention(model):
-        return PaddedRunner(model, budget_tokens=budget_tokens)
-    set_experts(model)
-    return SlotRunner(model, budget_tokens=budget_tokens, longest=longest)
-
-
-def has_row_attention(model: PreTrainedModel) -> bool:
-    """Whether rows of a model can come and go; others are sampled in padded batches."""
-    config = model.config
-    if config.model_type not in _ROWS_KNOWN or (
-        is_latent(model) and not has_plain_expansion(model)
-    ):
-        return False
-    rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type", "default") not in _ROPE_KNOWN:
-        return False
-    layers = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if layers == {"full_attention"} and config.model_type not in _MAY_SLIDE:
-        return True
-    window = getattr(config, "sliding_window", None)
-    return window is None or window >= config.max_position_embeddings

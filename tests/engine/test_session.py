@@ -7,7 +7,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from engine.row import Decoding, Row
-from engine.session import Engine, has_row_attention
+from engine.runner import has_row_attention
+from engine.session import Engine
 
 SIZES = {
     "vocab_size": 60,
