@@ -28,9 +28,9 @@ from results_file import write
 from distill.errors import StageError
 from distill.train_sections import TrainSection
 from distill.types import Example, Message, Progress
+from engine.processes import Processes
 from students.launch import train_together
 from students.load import EMBEDDED
-from students.processes import Processes
 
 USUAL_RATE, HOT_RATE = 5e-5, 1e-2
 HARMED_STEP = 3

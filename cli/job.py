@@ -27,15 +27,24 @@ from cli.options import (
     Reuse,
     RunFolder,
 )
-from cli.processes import Gpus, Procs, is_launched, launched, processes_of
+from cli.processes import (
+    Gpus,
+    Procs,
+    TeacherProcs,
+    follow,
+    is_launched,
+    launched,
+    processes_of,
+    with_teacher_on,
+)
 from distill.layout import STAGES, Stage
 
 if TYPE_CHECKING:
     from distill.allowance import Limits
     from distill.manifest import RunManifest
     from distill.recipe import Recipe
-    from students.launched import Launched
-    from students.processes import Processes
+    from engine.launched import Launched
+    from engine.processes import Processes
 
 _SOME_FAILED = 11
 
@@ -86,9 +95,10 @@ _ALL: dict[str, tuple[object, object]] = {
     "as_json": (AsJson, False),
 }
 _PROCESSES: dict[str, tuple[object, object]] = {"gpus": (Gpus, None), "procs": (Procs, None)}
+_SHARED: dict[str, tuple[object, object]] = {"teacher_procs": (TeacherProcs, None)}
 _MORE: dict[JobName, dict[str, tuple[object, object]]] = {
     "run": {**_SAMPLING, **_PROCESSES, "reuse": (Reuse, None)},
-    "generate": {**_SAMPLING, "pilot": (Pilot, None), "reuse": (Reuse, None)},
+    "generate": {**_SAMPLING, **_SHARED, "pilot": (Pilot, None), "reuse": (Reuse, None)},
     "train": {
         "data": (DataSet, None),
         "split": (DataSplit, None),
@@ -96,7 +106,7 @@ _MORE: dict[JobName, dict[str, tuple[object, object]]] = {
         "preview": (Preview, None),
         **_PROCESSES,
     },
-    "eval": _SAMPLING,
+    "eval": {**_SAMPLING, **_SHARED},
 }
 
 
@@ -115,6 +125,8 @@ class Order:
         pilot: Sample so many prompts only, and leave the stage unfinished.
         reuse: Another run whose answers are taken over.
         processes: Who trains; ``None`` for this process alone.
+        teacher_procs: Over how many processes a local teacher is shared out; as the recipe says
+            unless given.
     """
 
     source: Path
@@ -127,6 +139,7 @@ class Order:
     pilot: int | None = None
     reuse: Path | None = None
     processes: "Processes | Launched | None" = None
+    teacher_procs: int | None = None
 
     def command(self, name: str) -> str:
         """Another command about the same run, to be shown."""
@@ -156,6 +169,7 @@ def job_command(name: JobName) -> Callable[..., None]:
             pilot=given.get("pilot"),
             reuse=given.get("reuse"),
             processes=processes_of(given.get("gpus"), given.get("procs")),
+            teacher_procs=given.get("teacher_procs"),
         )
         if given.get("preview"):
             from cli.preview import show_preview
@@ -165,10 +179,10 @@ def job_command(name: JobName) -> Callable[..., None]:
             _show_plan(order, as_json=given["as_json"])
         elif is_launched():
             with launched(name, order.processes) as group:
-                if group.ranks.is_first:
+                if group.meeting.is_first:
                     _carry_out(replace(order, processes=group), as_json=given["as_json"])
                 else:
-                    group.follow()
+                    follow(group)
         else:
             _carry_out(order, as_json=given["as_json"])
 
@@ -197,6 +211,13 @@ def limits_of(given: dict[str, Any]) -> "Limits | None":
 
 def recipe_and_folder(order: Order) -> tuple["Recipe", Path]:
     """What is run and where: a new run or an old one by its recipe, or an old one by its folder."""
+    recipe, folder = _recipe_and_folder(order)
+    if order.teacher_procs is not None:
+        recipe = with_teacher_on(recipe, order.teacher_procs)
+    return recipe, folder
+
+
+def _recipe_and_folder(order: Order) -> tuple["Recipe", Path]:
     from distill.errors import RecipeError
     from distill.overrides import load_recipe
     from distill.recipe import missing

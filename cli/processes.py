@@ -11,8 +11,9 @@ from cli.console import note, paint_note
 from distill.errors import RecipeError
 
 if TYPE_CHECKING:
-    from students.launched import Launched
-    from students.processes import Processes
+    from distill.recipe import Recipe
+    from engine.launched import Launched
+    from engine.processes import Processes
 
 Gpus = Annotated[
     int | None,
@@ -34,6 +35,16 @@ Procs = Annotated[
         show_default=False,
     ),
 ]
+TeacherProcs = Annotated[
+    int | None,
+    typer.Option(
+        "--procs",
+        metavar="N",
+        min=1,
+        help="Share a local teacher out over so many processes of this machine, a GPU for each.",
+        show_default=False,
+    ),
+]
 
 
 def processes_of(gpus: int | None, procs: int | None) -> "Processes | None":
@@ -46,7 +57,7 @@ def processes_of(gpus: int | None, procs: int | None) -> "Processes | None":
         raise RecipeError("give --gpus or --procs, not both")
     if gpus is None and procs in {None, 1}:
         return None
-    from students.processes import Processes
+    from engine.processes import Processes
 
     if gpus is not None:
         return Processes.on_gpus(gpus)
@@ -67,27 +78,59 @@ def launched(command: str, processes: object) -> Iterator["Launched"]:
         processes: What the user asked for beside that, if anything.
 
     Raises:
-        RecipeError: If the command is not ``train``, or is to start processes itself.
+        RecipeError: If the command has no use for several, or is to start processes itself.
     """
     size = os.environ["WORLD_SIZE"]
-    if command != "train":
+    if command == "filter":
         raise RecipeError(
-            f"{size} processes were started, and only `distill train` can use them",
-            hint=f"start `distill {command}` as one process",
+            f"{size} processes were started, and `distill filter` starts its own",
+            hint="start `distill filter` as one process",
         )
     if processes is not None:
         raise RecipeError(
             f"{size} processes were started already; --gpus and --procs would start more",
             hint="leave the option out, or start distill as one process",
         )
-    from students.launched import Launched
+    from engine.launched import Launched
+    from engine.meeting import Meeting
 
     sharded_by = os.environ.get("ACCELERATE_USE_FSDP")
-    group = Launched.join()
-    if group.ranks.is_first:
-        note(paint_note(f"  {size} processes, weights sharded by FSDP2", "dim"))
+    group = Launched(Meeting.launched())
+    if group.meeting.is_first:
+        note(paint_note(f"  {size} processes", "dim"))
         if sharded_by:
             note("  the FSDP settings of accelerate are not used: distill shards by itself")
     yield group
-    if group.ranks.is_first:
+    if group.meeting.is_first:
         group.release()
+
+
+def with_teacher_on(recipe: "Recipe", processes: int) -> "Recipe":
+    """The same recipe, its teacher shared out over so many processes.
+
+    Raises:
+        RecipeError: If the teacher is not a model on this machine.
+    """
+    from distill.recipe import LocalTeacher
+
+    if not isinstance(recipe.teacher, LocalTeacher):
+        kind = recipe.teacher.kind if recipe.teacher else "none"
+        raise RecipeError(
+            f"--procs {processes}: the teacher of {recipe.name} is of kind '{kind}'",
+            hint="only a teacher of kind 'local' is shared out over processes; leave --procs out",
+        )
+    teacher = recipe.teacher.model_copy(update={"processes": processes})
+    return recipe.model_copy(update={"teacher": teacher})
+
+
+def follow(group: "Launched") -> None:
+    """Take part in what the first process trains or samples, until it lets this one go."""
+    from students import launched as students_launched
+    from teachers import local_ranks
+
+    group.follow(
+        {
+            students_launched.ORDER: students_launched.follow_training,
+            local_ranks.ORDER: local_ranks.follow_teacher,
+        }
+    )

@@ -55,6 +55,7 @@ def _generate(job: Job) -> Work:
         section,
         batch_size=recipe.generate.batch_size,
         on_notice=lambda text: note(f"\n  {text}"),
+        launched=job.launched,
     )
     draft = paths.train_prompts.with_suffix(".draft")
     write_prompts(draft, stream_prompts_of(recipe.prompts or missing("prompts")))
@@ -226,7 +227,9 @@ def _completer(job: Job, who: str) -> Completer:
 
     batch_size = (job.recipe.eval or missing("eval")).batch_size
     if who == "teacher":
-        return build(job.recipe.teacher or missing("teacher"), batch_size=batch_size)
+        return build(
+            job.recipe.teacher or missing("teacher"), batch_size=batch_size, launched=job.launched
+        )
     folder = base_folder(job) if who == "base" else job.run.paths.model(who)
     loaded = load_student(folder)
     return LocalCompleter(

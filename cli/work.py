@@ -11,8 +11,8 @@ from distill.recipe import Recipe
 from distill.rundir import RunDir, StageRun
 
 if TYPE_CHECKING:
-    from students.launched import Launched
-    from students.processes import Processes
+    from engine.launched import Launched
+    from engine.processes import Processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,13 @@ class Job:
     pilot: int | None = None
     reuse: Path | None = None
     processes: "Processes | Launched | None" = None
+
+    @property
+    def launched(self) -> "Launched | None":
+        """The processes that a launcher has started with this one, if it did."""
+        from engine.processes import Processes
+
+        return None if isinstance(self.processes, Processes) else self.processes
 
     @property
     def recipe(self) -> Recipe:

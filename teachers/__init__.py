@@ -4,10 +4,14 @@ What a teacher needs is imported when that teacher is built, so a replay never w
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from distill.pricing import PriceList
 from distill.recipe import AnyTeacher, ApiTeacher, EngineTeacher, LocalTeacher, ReplayTeacher
 from distill.types import Completer
+
+if TYPE_CHECKING:
+    from engine.launched import Launched
 
 
 def build(
@@ -15,6 +19,7 @@ def build(
     *,
     batch_size: int,
     on_notice: Callable[[str], None] = lambda text: None,
+    launched: "Launched | None" = None,
 ) -> Completer:
     """Make a teacher ready to complete prompts.
 
@@ -22,6 +27,7 @@ def build(
         section: The recipe's choice.
         batch_size: Completions that are decoded at once by a local model.
         on_notice: Called with what the user should know while an endpoint is asked.
+        launched: Processes that a launcher has started with this one; a local model lies on all.
 
     Raises:
         DataError: If a recording is missing or broken.
@@ -44,7 +50,7 @@ def build(
     if isinstance(section, LocalTeacher):
         from teachers.local import open_local
 
-        return open_local(section, batch_size=batch_size, on_notice=on_notice)
+        return open_local(section, batch_size=batch_size, on_notice=on_notice, launched=launched)
     from teachers import embedded
 
     return embedded.load(batch_size=batch_size)

@@ -1,0 +1,217 @@
+"""How a model is cut over ranks: by transformers' own plans, checked before a weight is read.
+
+    tensor          every matrix of the tensor-parallel plan is shared out, experts too
+    expert          each rank has whole experts of its own, and all of the rest
+    tensor+expert   whole experts of its own, and its share of the rest
+
+A plan names modules and parameters, with a ``*`` for the number of a layer, and a style for each.
+A model without weights shows what the plan does to it. This module knows shapes and styles, nothing
+of processes, files or requests.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.distributed.configuration_utils import DistributedConfig
+from transformers.distributed.tensor_parallel import get_kv_heads_per_rank
+
+from distill.errors import ModelError
+from engine.folder import quiet_transformers
+
+Parallel = Literal["tensor", "expert", "tensor+expert"]
+
+_WHOLE: Final = "replicate"
+_EXPERTS: Final = "grouped_gemm"
+_ROWS: Final = ("colwise", "colwise_rep", "colwise_gather_output", "packed_colwise")
+_COLUMNS: Final = ("rowwise", "rowwise_rep", "rowwise_split_input", "packed_rowwise")
+_EMBEDDINGS: Final = {"embedding_rowwise": 0, "embedding_colwise": 1}
+_MAY_BE_UNEVEN: Final = ("colwise_gather_output", "embedding_rowwise")
+_NUMBER: Final = re.compile(r"\.\d+(?=\.|$)")
+_HEADED: Final = ("q_proj", "q_b_proj", "kv_b_proj", "qkv_proj")
+_MOST_RANKS: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A model on so many ranks.
+
+    Attributes:
+        problems: What cannot be shared out evenly; empty if the model can be cut so.
+        rank_bytes: Weights that a rank holds.
+        kv_heads: Heads of keys and values that a rank keeps in its cache.
+    """
+
+    problems: tuple[str, ...]
+    rank_bytes: int
+    kv_heads: int
+
+
+def empty_model(config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
+    """A model without weights."""
+    with quiet_transformers(), torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    return model
+
+
+def fitting(parallel: Parallel, model: PreTrainedModel) -> Parallel:
+    """The same, but for a dense model, of which there are no experts to share out as well."""
+    return "tensor" if parallel == "tensor+expert" and not model.ep_plan else parallel
+
+
+def distributed_config(parallel: Parallel, model: PreTrainedModel, size: int) -> DistributedConfig:
+    """What transformers must be told.
+
+    Args:
+        parallel: What is shared out.
+        model: Whose plan it is.
+        size: Ranks.
+    """
+    experts = 1 if parallel == "tensor" else size
+    # For experts alone every other rule is taken back: transformers refuses an empty plan.
+    plan = dict.fromkeys(model.tp_plan, _WHOLE) if parallel == "expert" else None
+    return DistributedConfig(tp_size=size, tp_plan=plan, ep_size=experts)
+
+
+def cut(model: PreTrainedModel, parallel: Parallel, size: int) -> Cut:
+    """How a model would lie on so many ranks.
+
+    Args:
+        model: Without weights.
+        parallel: What is shared out.
+        size: Ranks.
+    """
+    rules = _rules(model, parallel)
+    problems = dict.fromkeys(_uneven_heads(model, rules, size))
+    held = 0
+    for name, parameter in model.named_parameters():
+        style = _style(name, rules)
+        axis = _axis(style, parameter.dim())
+        if axis is None:
+            held += parameter.nbytes
+            continue
+        length = parameter.shape[axis]
+        held += parameter.nbytes * -(-length // size) // length
+        if length % size and style not in _MAY_BE_UNEVEN:
+            what = "routed experts" if style == _EXPERTS else f"wide {_starred(name)}"
+            problems[f"{length} {what}"] = None
+    return Cut(tuple(problems), held, _kv_heads(model, rules, size) or 0)
+
+
+def check_cut(model: PreTrainedModel, parallel: Parallel, size: int, room_bytes: int) -> Cut:
+    """How a model will lie on so many ranks.
+
+    Args:
+        model: Without weights.
+        parallel: What is shared out.
+        size: Ranks.
+        room_bytes: Free memory of a rank.
+
+    Raises:
+        ModelError: If it cannot be cut so, or a rank has too little room; says what would do.
+    """
+    name = model.config.model_type
+    if not _rules(model, parallel):
+        others = [one for one in get_args(Parallel) if _rules(model, one)]
+        raise ModelError(
+            f"teacher.parallel = '{parallel}': transformers has no such plan for {name}",
+            hint=f"it has one for {' and '.join(others)}" if others else "use one process",
+        )
+    found = cut(model, parallel, size)
+    if found.problems:
+        raise ModelError(
+            f"{size} processes cannot share out {name} by '{parallel}': {size} does not divide "
+            f"{', '.join(found.problems[:4])}",
+            hint=_what_divides(model, parallel, size),
+        )
+    if found.rank_bytes > room_bytes:
+        enough = _enough(model, parallel, size, room_bytes)
+        raise ModelError(
+            f"each of {size} processes would hold {_gib(found.rank_bytes)} of weights and has "
+            f"{_gib(room_bytes)}",
+            hint=f"{enough} processes with as much memory each would be enough"
+            if enough
+            else "no number of processes is enough: what is not shared out is too large by itself; "
+            "distill shard MODEL --gpus 16x80GB plans larger machines",
+        )
+    return found
+
+
+def _rules(model: PreTrainedModel, parallel: Parallel) -> Mapping[str, str]:
+    """Style by name of a module or parameter; nothing if the model lacks what is asked for."""
+    tensor: Mapping[str, str] = model.tp_plan if parallel != "expert" else {}
+    expert: Mapping[str, str] = model.ep_plan if parallel != "tensor" else {}
+    if (parallel != "expert" and not tensor) or (parallel != "tensor" and not expert):
+        return {}
+    return {**tensor, **expert}
+
+
+def _style(name: str, rules: Mapping[str, str]) -> str:
+    """The style of a parameter: its own, or else that of its module."""
+    starred = _starred(name)
+    return rules.get(starred) or rules.get(starred.rpartition(".")[0], _WHOLE)
+
+
+def _axis(style: str, axes: int) -> int | None:
+    """Which axis of a weight a style cuts; ``None`` if each rank has all of it."""
+    if style == _EXPERTS:
+        return 0
+    if style in _ROWS:
+        return max(axes - 2, 0)
+    if style in _COLUMNS:
+        return axes - 1 if axes > 1 else None
+    return _EMBEDDINGS.get(style)
+
+
+def _uneven_heads(model: PreTrainedModel, rules: Mapping[str, str], size: int) -> Iterator[str]:
+    heads = model.config.get_text_config().num_attention_heads
+    split = {name.rpartition(".")[2] for name, style in rules.items() if style == "colwise"}
+    if split & set(_HEADED) and heads % size:
+        yield f"{heads} attention heads"
+    if _kv_heads(model, rules, size) is None:
+        yield f"{_kv_heads(model, rules, 1)} heads of keys and values"
+
+
+def _kv_heads(model: PreTrainedModel, rules: Mapping[str, str], size: int) -> int | None:
+    """Heads of keys that each rank has; ``None`` if they cannot be shared out."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    found = get_kv_heads_per_rank(dict(rules), heads, size)
+    return found if found is None or isinstance(found, int) else max(found)
+
+
+def _what_divides(model: PreTrainedModel, parallel: Parallel, size: int) -> str:
+    """Numbers of processes near this one that can share it out, and other ways for this one."""
+    most = min(2 * size, _MOST_RANKS)
+    works = [n for n in range(2, most + 1) if not cut(model, parallel, n).problems]
+    ways = [
+        one
+        for one in get_args(Parallel)
+        if one != parallel and _rules(model, one) and not cut(model, one, size).problems
+    ]
+    hints = []
+    if works:
+        hints.append(f"with '{parallel}' these numbers work: {', '.join(map(str, works[-6:]))}")
+    if ways:
+        hints.append(f"{size} processes can share it out by {' or '.join(ways)}")
+    return "; ".join(hints) or "use one process"
+
+
+def _enough(model: PreTrainedModel, parallel: Parallel, size: int, room_bytes: int) -> int | None:
+    for more in range(size + 1, _MOST_RANKS + 1):
+        found = cut(model, parallel, more)
+        if not found.problems and found.rank_bytes <= room_bytes:
+            return more
+    return None
+
+
+def _starred(name: str) -> str:
+    """A name with a ``*`` for each number in it."""
+    return _NUMBER.sub(".*", name)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
