@@ -74,16 +74,16 @@ class Part:
     rows: slice
     places: torch.Tensor
     tokens: int
-    masks: dict[int, torch.Tensor] = field(default_factory=dict)
+    masks: dict[tuple[int, torch.device], torch.Tensor] = field(default_factory=dict)
 
     def mask(self, heads: int, like: torch.Tensor) -> torch.Tensor:
         """Zero where a row has a token, minus infinity elsewhere, ``[rows x heads, 1, T]``."""
-        found = self.masks.get(heads)
+        found = self.masks.get((heads, like.device))  # layers may lie on several devices
         if found is None:
             places = self.places.to(like.device).repeat_interleave(heads)[:, None, None]
             is_beyond = torch.arange(self.tokens, device=like.device) > places
             found = is_beyond.to(like.dtype).masked_fill_(is_beyond, -torch.inf)
-            self.masks[heads] = found
+            self.masks[heads, like.device] = found
         return found
 
 

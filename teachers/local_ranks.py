@@ -25,14 +25,13 @@ from engine.completer import SAMPLES_AT_ONCE, LocalCompleter
 from engine.launched import Launched
 from engine.meeting import Meeting
 from engine.member import Member
-from engine.model_files import folder_fingerprint
 from engine.processes import Processes, loopback
 from engine.ranks_life import Lookout, showing_life
 from engine.ranks_line import Line
 from engine.ranks_runner import follow
 from engine.runner import make_runner
 from teachers.local_cut import Parallel
-from teachers.local_folder import model_folder
+from teachers.local_folder import model_folder, model_name, teacher_fingerprint
 from teachers.local_share import Share, load_share
 
 ORDER = "teach"
@@ -81,8 +80,8 @@ class RankedTeacher:
             ModelError: If the folder lacks files.
         """
         folder = model_folder(section)
-        self.model = section.model.rstrip("/").rpartition("/")[2]
-        self.fingerprint = folder_fingerprint(folder)
+        self.model = model_name(section)
+        self.fingerprint = teacher_fingerprint(section, folder)
         self._order = RankOrder(
             str(folder.absolute()), section.parallel, section.dtype, section.stall_seconds
         )
