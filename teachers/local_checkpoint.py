@@ -17,7 +17,7 @@ from distill.errors import DataError, ModelError
 from distill.local_section import LocalTeacher
 from engine.folder import load_tokenizer, quiet_transformers
 from teachers.fp8_blocks import BLOCKS, has_kernel
-from teachers.local_folder import model_folder, read_config_file
+from teachers.local_folder import model_folder, model_name, read_config_file
 from teachers.moe_config import Architecture, architecture_of
 
 _DTYPES: Final = {
