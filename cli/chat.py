@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.backends import BackendOption, opened_student
 from cli.console import is_terminal, note, paint, print_error, say
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def chat(
     context: Annotated[
         int, typer.Option("--context", min=16, help="Prompt and answer that must have room.")
     ] = 8192,
+    backend: BackendOption = None,
     base: Annotated[
         Path | None, typer.Option("--base", help="Base of an adapter, if it does not name it.")
     ] = None,
@@ -55,7 +57,6 @@ def chat(
     from cli.eval_models import find_model
     from distill.errors import ModelError, RecipeError
     from students.chat import ChatSession, ChatSettings
-    from students.serve.opening import opened_backend
 
     if reasoning not in {"", "fold", "show", "hide"}:
         raise RecipeError(f"--reasoning {reasoning}: it must be fold, show or hide")
@@ -68,15 +69,16 @@ def chat(
     is_watched = is_terminal(sys.stdin)
     if is_watched:
         note(f"loading {choice.path}")
-    with opened_backend(
-        choice.path,
-        base=choice.base,
+    with opened_student(
+        choice,
+        backend,
         rows=1,
         context_tokens=context,
         max_tokens=max_tokens,
-    ) as backend:
+        is_quiet=not is_watched,
+    ) as opened:
         settings = ChatSettings(temperature, top_p, max_tokens, seed, system)
-        session = ChatSession(backend, settings)
+        session = ChatSession(opened, settings)
         if is_watched:
             _greet(choice.path)
         shown = reasoning or ("fold" if is_terminal(sys.stdout) else "show")

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from cli.backends import BackendOption
 from cli.job import job_command
 from cli.options import (
     AsJson,
@@ -88,6 +89,7 @@ def eval_(
         str | None,
         _option("--who", "Of a run or recipe: student (default), base, teacher.", "NAME"),
     ] = None,
+    backend: BackendOption = None,
     base: Annotated[Path | None, _option("--base", "The base of an adapter.", "DIR")] = None,
     base_url: Annotated[
         str | None, _option("--base-url", "Where an endpoint is, up to /v1.", "URL")
@@ -136,6 +138,7 @@ def eval_(
         "verifier": verifier,
         "data": data,
         "who": who,
+        "backend": backend,
         "base": base,
         "base_url": base_url,
         "with": harness,
@@ -172,6 +175,7 @@ def eval_(
         data=data,
         verifier=verifier,
         model={"who": who, "base": base, "base_url": base_url, "settings": overrides or ()},
+        backend=backend,
         sampling=_sampling(given),
         samples=samples,
         ks=_read_ks(k),

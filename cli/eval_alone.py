@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cli.backends import BackendName, chosen_backend, note_backend, shown_backend
 from cli.console import columns, note, paint_note, say, say_json, shown_path
-from cli.eval_models import ModelChoice, find_model, opened
+from cli.eval_models import PROMPT_TOKENS, ModelChoice, find_model, opened
 from cli.eval_text import next_steps, result_text
 from cli.progress import show_progress
 from cli.spending import allowance
@@ -26,6 +27,9 @@ from distill.records import to_record
 from distill.types import Completer
 from distill.verify import build_verifier
 
+if TYPE_CHECKING:
+    from students.serve.choosing import BackendChoice
+
 _SOME_FAILED = 11
 
 
@@ -39,6 +43,7 @@ class Wanted:
         data: Where the benchmark's files are.
         verifier: Who judges a file of the user's.
         model: Further options of ``find_model``.
+        backend: Who shall draw.
         sampling: Values of a ``SamplingSection``.
         samples: Completions per problem.
         ks: The k of pass@k that are shown.
@@ -53,6 +58,7 @@ class Wanted:
     data: Path | None = None
     verifier: str | None = None
     model: Mapping[str, Any] = field(default_factory=dict)
+    backend: BackendName | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     samples: int | None = None
     ks: tuple[int, ...] = ()
@@ -67,6 +73,7 @@ class Prepared:
     """What will be done."""
 
     choice: ModelChoice
+    backend: "BackendChoice | None"
     benchmark: LoadedBenchmark
     section: SamplingSection
     samples: int
@@ -110,6 +117,10 @@ def _prepare(wanted: Wanted) -> Prepared:
     benchmark = _benchmark(wanted)
     choice = find_model(wanted.reference, **wanted.model)
     section = SamplingSection(**wanted.sampling)
+    backend = None
+    if choice.path is not None or wanted.backend is not None:
+        context = section.max_tokens + PROMPT_TOKENS
+        backend = chosen_backend(choice, wanted.backend, context)
     is_greedy = section.temperature == 0
     samples = wanted.samples or (1 if is_greedy else benchmark.samples)
     if too_large := [k for k in wanted.ks if k > samples]:
@@ -120,7 +131,7 @@ def _prepare(wanted: Wanted) -> Prepared:
         )
     name = benchmark.facts.name
     folder = wanted.run_dir or Path("runs") / f"eval-{choice.label}-{name}"
-    return Prepared(choice, benchmark, section, samples, folder)
+    return Prepared(choice, backend, benchmark, section, samples, folder)
 
 
 def _benchmark(wanted: Wanted) -> LoadedBenchmark:
@@ -143,6 +154,8 @@ def _note_intent(prepared: Prepared) -> None:
         f" each, temperature {section.temperature:g}, top_p {section.top_p:g},"
         f" {section.max_tokens:,} tokens at most"
     )
+    if prepared.backend is not None:
+        note_backend(prepared.backend)
     for warning in warnings_of(prepared):
         note(f"  {paint_note('!', 'yellow')} {warning}")
 
@@ -169,7 +182,12 @@ def warnings_of(prepared: Prepared) -> list[str]:
 def _carry_out(prepared: Prepared, wanted: Wanted) -> tuple[EvalResult, RunLayout]:
     choice, benchmark, section = prepared.choice, prepared.benchmark, prepared.section
     verifier = build_verifier(benchmark.verifier, **benchmark.options)
-    with opened(choice, batch_size=section.batch_size, max_tokens=section.max_tokens) as completer:
+    with opened(
+        choice,
+        prepared.backend,
+        batch_size=section.batch_size,
+        max_tokens=section.max_tokens,
+    ) as completer:
         asked = _evaluation(prepared, wanted, completer, verifier.name)
         with open_evaluation(prepared.folder, asked) as paths:
             write_prompts(paths.eval_prompts, benchmark.prompts)
@@ -209,7 +227,13 @@ def _evaluation(
         needs_box=prepared.benchmark.needs_box,
         sampling=prepared.section.sampling(wanted.seed),
         samples=prepared.samples,
+        backend=_recorded(prepared.backend),
     )
+
+
+def _recorded(backend: "BackendChoice | None") -> str:
+    """What a resumed evaluation must have in common: vLLM draws other samples than our engine."""
+    return "vllm" if backend is not None and backend.name == "vllm" else ""
 
 
 def _say_plan(prepared: Prepared, *, as_json: bool) -> None:
@@ -217,6 +241,7 @@ def _say_plan(prepared: Prepared, *, as_json: bool) -> None:
     plan = {
         "folder": str(prepared.folder),
         "model": {"kind": choice.kind, "who": choice.who, "path": str(choice.path or "")},
+        "backend": None if prepared.backend is None else to_record(prepared.backend),
         "benchmark": to_record(facts),
         "verifier": prepared.benchmark.verifier,
         "samples": prepared.samples,
@@ -231,6 +256,7 @@ def _say_plan(prepared: Prepared, *, as_json: bool) -> None:
     say(f"{prepared.folder} ({state})")
     rows = [
         ("model", f"{choice.label} ({choice.kind})"),
+        *([("drawn by", shown_backend(prepared.backend))] if prepared.backend else []),
         ("benchmark", f"{facts.name}, {facts.prompts:,} problems"),
         ("verifier", prepared.benchmark.verifier),
         ("completions", f"{plan['completions']:,}, {prepared.samples} of each problem"),

@@ -9,16 +9,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from cli.backends import opened_vllm
 from cli.console import note
 from distill.errors import ModelError, RecipeError
 from distill.recipe import AnyTeacher, ApiTeacher, EmbeddedTeacher, Recipe
 from distill.types import Completer
 
+if TYPE_CHECKING:
+    from students.serve.choosing import BackendChoice
+
 Kind = Literal["folder", "adapter", "gguf", "teacher"]
 
 GGUF_SLOTS: Final = 4
+PROMPT_TOKENS: Final = 4096
+"""Room for a prompt beside the answer."""
 _ALLOWED: Final = (
     "A model is: a student's or base's folder, an adapter's folder, a .gguf file, a run folder or a"
     " recipe (--who says which of its models), OWNER/NAME on the Hub, or ENDPOINT/MODEL such as"
@@ -83,13 +89,27 @@ def find_model(
 
 
 @contextmanager
-def opened(choice: ModelChoice, *, batch_size: int, max_tokens: int) -> Iterator[Completer]:
+def opened(
+    choice: ModelChoice, backend: "BackendChoice | None", *, batch_size: int, max_tokens: int
+) -> Iterator[Completer]:
     """Load the model, or start what serves it, until the block ends.
+
+    Args:
+        choice: The model.
+        backend: Who draws, of a model on this machine.
+        batch_size: Completions that are drawn at once.
+        max_tokens: New tokens of a completion at most.
 
     Raises:
         DistillError: If it cannot be loaded or reached.
     """
-    if choice.kind == "gguf":
+    if backend is not None and backend.name == "vllm":
+        context = max_tokens + PROMPT_TOKENS
+        with opened_vllm(
+            choice, backend, rows=batch_size, context_tokens=context, max_tokens=max_tokens
+        ) as completer:
+            yield completer
+    elif choice.kind == "gguf":
         with _served(choice, max_tokens) as completer:
             yield completer
     else:
@@ -218,8 +238,8 @@ def _served(choice: ModelChoice, max_tokens: int) -> Iterator[Completer]:
     from teachers import build
 
     assert choice.path is not None
-    # A prompt takes room beside the answer.
-    with serving(choice.path, context_tokens=max_tokens + 4096, slots=GGUF_SLOTS) as server:
+    context = max_tokens + PROMPT_TOKENS
+    with serving(choice.path, context_tokens=context, slots=GGUF_SLOTS) as server:
         section = ApiTeacher(
             endpoint="llama-cpp",
             model=choice.who,

@@ -13,9 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from cli.backends import BackendName, opened_student
 from cli.console import note, paint_note, say, say_json, shown_path
 from cli.eval_alone import Wanted
-from cli.eval_models import GGUF_SLOTS, ModelChoice, find_model
+from cli.eval_models import GGUF_SLOTS, PROMPT_TOKENS, ModelChoice, find_model
 from cli.eval_text import their_text
 from distill.errors import MissingDependencyError, RecipeError, StageError
 from distill.layout import RunLayout
@@ -41,7 +42,7 @@ def evaluate_with_lm_eval(wanted: Wanted, *, dry_run: bool, as_json: bool) -> No
     choice = find_model(wanted.reference, **wanted.model)
     section = SamplingSection(**wanted.sampling)
     folder = wanted.run_dir or Path("runs") / f"eval-{choice.label}-lm-eval"
-    with _served(choice, section.max_tokens) as place, _room() as output:
+    with _served(choice, wanted.backend, section.max_tokens) as place, _room() as output:
         command = _command(program, place, section, wanted, output)
         if dry_run:
             say(" ".join(command))
@@ -77,18 +78,17 @@ def _program() -> str:
 
 
 @contextmanager
-def _served(choice: ModelChoice, max_tokens: int) -> Iterator[Address]:
+def _served(choice: ModelChoice, asked: BackendName | None, max_tokens: int) -> Iterator[Address]:
     """Where the model answers, for as long as the block lasts; a student is served by us."""
     if choice.path is not None:
         from students.serve.app import Limits, StudentServer
-        from students.serve.opening import opened_backend
         from students.serve.run import in_background
 
-        with opened_backend(
-            choice.path,
-            base=choice.base,
+        with opened_student(
+            choice,
+            asked,
             rows=GGUF_SLOTS,
-            context_tokens=max_tokens + 4096,  # a prompt takes room beside the answer
+            context_tokens=max_tokens + PROMPT_TOKENS,
             max_tokens=max_tokens,
         ) as backend:
             server = StudentServer(backend, choice.who, Limits(max_tokens=max_tokens))

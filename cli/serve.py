@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cli.backends import BackendOption, opened_student
 from cli.console import note
 
 _KEY_VARIABLE = "DISTILL_API_KEY"
@@ -30,6 +31,7 @@ def serve(
     name: Annotated[
         str | None, typer.Option("--name", help="Model name that clients ask for.")
     ] = None,
+    backend: BackendOption = None,
     base: Annotated[
         Path | None, typer.Option("--base", help="Base of an adapter, if it does not name it.")
     ] = None,
@@ -58,7 +60,6 @@ def serve(
     from cli.eval_models import find_model
     from distill.errors import ModelError
     from students.serve.app import Limits, StudentServer
-    from students.serve.opening import opened_backend
     from students.serve.run import run_server
 
     key = _key(host, key_file)
@@ -69,18 +70,18 @@ def serve(
             hint="serve a student's folder, an adapter, a run or a GGUF file",
         )
     limits = Limits(choices=queue, max_tokens=max_tokens, stall_seconds=stall_seconds)
-    with opened_backend(
-        choice.path,
-        base=choice.base,
+    with opened_student(
+        choice,
+        backend,
         rows=concurrency,
         context_tokens=context,
         max_tokens=max_tokens,
-    ) as backend:
+    ) as opened:
         model = name or choice.label.removesuffix("-student")
-        server = StudentServer(backend, model, limits, key)
+        server = StudentServer(opened, model, limits, key)
 
         def ready(url: str) -> None:
-            note(f"{model} at {url} ({backend.name}, {concurrency} at once)")
+            note(f"{model} at {url} ({opened.name}, {concurrency} at once)")
             note("Ctrl-C ends it; what is under way is answered first")
 
         asyncio.run(run_server(server, host, port, on_ready=ready))

@@ -51,6 +51,7 @@ class Evaluation:
         sampling: How completions are drawn.
         samples: Completions per problem; may be raised later.
         created: UTC.
+        backend: Who drew a student, where that was not our own engine, such as ``"vllm"``.
     """
 
     who: str
@@ -63,6 +64,7 @@ class Evaluation:
     sampling: Sampling
     samples: int
     created: str
+    backend: str = ""
 
     def build_verifier(self) -> Verifier:
         """Who judges, made anew.

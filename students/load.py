@@ -5,12 +5,18 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from transformers import BitsAndBytesConfig, GenerationConfig, PreTrainedModel
+from transformers import (
+    BitsAndBytesConfig,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import CONFIG_NAME, GENERATION_CONFIG_NAME
 
 from distill.errors import ModelError
 from engine.folder import LoadedModel, load_folder, quiet_transformers
 from students.base import EMBEDDED as EMBEDDED  # noqa: PLC0414 - known from here
-from students.turn_end import set_pad, turn_end, with_turn_end
+from students.turn_end import end_ids, set_pad, turn_end, with_turn_end
 
 
 def load_student(
@@ -40,6 +46,13 @@ def load_student(
     config = loaded.model.generation_config or GenerationConfig()
     loaded.model.generation_config = with_turn_end(loaded.tokenizer, config)
     return loaded
+
+
+def folder_end_ids(folder: Path, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Tokens that end a completion of a student in a folder, without loading its weights."""
+    source = GENERATION_CONFIG_NAME if (folder / GENERATION_CONFIG_NAME).is_file() else CONFIG_NAME
+    config = GenerationConfig.from_pretrained(folder, config_file_name=source)
+    return end_ids(with_turn_end(tokenizer, config))
 
 
 def save_student(model: PreTrainedModel, loaded: LoadedModel, folder: Path) -> None:

@@ -75,7 +75,7 @@ class Reply:
         pieces: list[Piece] = []
         for token in tokens:
             self._tokens += 1
-            if token.token_id == self._close_id:
+            if token.token_id == self._close_id and not self._reasoning_tokens:
                 self._reasoning_tokens = self._tokens
             if token.logprob is not None:
                 shown = str(self._tokenizer.decode([token.token_id]))

@@ -27,7 +27,7 @@ def server(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     ) as process:
         try:
             assert process.stderr is not None
-            line = process.stderr.readline()
+            line = next(line for line in process.stderr if "http" in line or "error" in line)
             assert "http://" in line, line + process.stderr.read()
             yield process, line.split(" at ")[1].split()[0]
         finally:

@@ -15,7 +15,9 @@ from students.llama_cpp import serving
 from students.load import EMBEDDED, load_student
 from students.serve.app import Limits, StudentServer
 from students.serve.backend import Backend
+from students.serve.choosing import BackendChoice
 from students.serve.llama_cpp import LlamaCppBackend
+from students.serve.opening import opened_backend
 from students.serve.own import EngineBackend
 from students.serve.run import in_background
 from tests.servers.gguf_file import write_gguf
@@ -78,6 +80,16 @@ def llama_cpp_backend(folder: Path) -> Iterator[Backend]:
     write_gguf(EMBEDDED, path)
     with serving(path, context_tokens=512, slots=4) as server:
         yield LlamaCppBackend(server, max_tokens=200)
+
+
+@contextmanager
+def vllm_backend() -> Iterator[Backend]:
+    """vLLM with the embedded student."""
+    choice = BackendChoice("vllm", "the test asks for it")
+    with opened_backend(
+        EMBEDDED, choice=choice, rows=8, context_tokens=512, max_tokens=200
+    ) as backend:
+        yield backend
 
 
 @contextmanager

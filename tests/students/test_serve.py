@@ -4,16 +4,21 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
+import students
 from distill.problems import embedded_prompts
+from distill.types import Prompt, Request, Sampling
+from students.load import EMBEDDED
 from students.serve.app import Limits
 from students.serve.backend import Backend
+from students.serve.completer import BackendCompleter
+from students.vllm import PROGRAM_VARIABLE, find_vllm
 from tests.cli.conftest import invoke_in
 from tests.servers.recipes import stored_traces, write_recipe
 from tests.students.serving import (
@@ -23,6 +28,7 @@ from tests.students.serving import (
     engine_backend,
     llama_cpp_backend,
     served,
+    vllm_backend,
 )
 
 LIMITS = Limits(choices=24, max_tokens=200, body_bytes=100_000, body_seconds=1.0)
@@ -30,12 +36,18 @@ PROBLEM = embedded_prompts("eval", 1, 0, levels=[1])[0].text
 ASKED: list[Any] = [{"role": "user", "content": PROBLEM}]
 
 
-@pytest.fixture(scope="module", params=["own", "llama.cpp"])
+@pytest.fixture(scope="module", params=["own", "llama.cpp", "vllm"])
 def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("served")
-    opened = engine_backend() if request.param == "own" else llama_cpp_backend(folder)
+    if request.param == "own":
+        opened = engine_backend()
+    elif request.param == "llama.cpp":
+        opened = llama_cpp_backend(tmp_path_factory.mktemp("served"))
+    elif find_vllm() is None:
+        pytest.skip(f"vLLM is not installed, and {PROGRAM_VARIABLE} names none")
+    else:
+        opened = vllm_backend()
     with opened as backend, served(backend, LIMITS) as found:
         yield found
 
@@ -157,6 +169,39 @@ def test_a_student_can_be_a_teacher(
     completions = [each["trace"]["completion"] for each in traces.records]
     assert sum(bool(one["reasoning"]) for one in completions) > 6
     assert KEY not in (tmp_path / "run/traces.jsonl").read_text()
+
+
+class Listed:
+    """Requests for one sample of each prompt."""
+
+    def __init__(self, prompts: Sequence[Prompt]) -> None:
+        self._requests = [Request(prompt, 0) for prompt in prompts]
+
+    def take(self, n: int) -> Sequence[Request]:
+        taken, self._requests = self._requests[:n], self._requests[n:]
+        return taken
+
+    def seconds_to_wait(self) -> float | None:
+        return None
+
+
+def test_an_evaluation_gets_what_the_sampling_loop_of_a_folder_gets(running: Served) -> None:
+    prompts = embedded_prompts("eval", 12, 0, levels=[1])
+    greedy = Sampling(temperature=0, max_tokens=64, keeps_logprobs=True)
+    served_ = BackendCompleter(running.backend, name="x", fingerprint="", rows=4)
+    plain = students.build(EMBEDDED, batch_size=4)
+    found, expected = (
+        {answer.request.prompt.id: answer.completion for answer in one.complete(source, greedy)}
+        for one, source in ((served_, Listed(prompts)), (plain, Listed(prompts)))
+    )
+    assert len(found) == len(expected) == 12
+    for name, completion in expected.items():
+        other = found[name]
+        assert (other.reasoning, other.text) == (completion.reasoning, completion.text)
+        if running.backend.name != "llama.cpp":  # it tells text, and attends in half precision
+            assert (other.finish, other.usage) == (completion.finish, completion.usage)
+            assert completion.logprobs is not None
+            assert other.logprobs == pytest.approx(completion.logprobs, abs=1e-3)
 
 
 @pytest.mark.parametrize(

