@@ -26,6 +26,7 @@ from transformers.distributed.configuration_utils import DistributedConfig
 from transformers.utils import logging as transformers_logging
 
 from distill.errors import ModelError
+from engine.lean_loading import lean_loading
 from engine.model_files import check_folder as check_folder  # noqa: PLC0414 - known from here
 from engine.model_files import folder_fingerprint as folder_fingerprint  # noqa: PLC0414
 
@@ -79,7 +80,7 @@ def load_folder(
     if distributed is not None:
         chosen["distributed_config"] = distributed
     try:
-        with quiet_transformers():
+        with quiet_transformers(), lean_loading():
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
