@@ -68,7 +68,7 @@ def _stages(stored: "StoredRun") -> tuple[dict[str, dict[str, "Spent"]], int]:
 
 
 def _say(stored: "StoredRun", stages: dict[str, dict[str, "Spent"]], lost: int) -> None:
-    from cli.costs import lost_text, usage_text, usd_text
+    from cli.costs import gpu_hours_text, lost_text, usage_text, usd_text
 
     say(f"{paint(stored.recipe.name, 'bold')}  {shown_path(stored.paths.root)}")
     if not stages:
@@ -79,6 +79,9 @@ def _say(stored: "StoredRun", stages: dict[str, dict[str, "Spent"]], lost: int) 
     say(_stage_table(stages))
     total = _total(stages)
     notes = [("in all", f"{usd_text(total.known_usd)}; {usage_text(total.usage)}")]
+    price = _usd_per_gpu_hour(stored)
+    if price is not None and total.usd:
+        notes.append(("by the hour", f"{gpu_hours_text(total.usd, price)} at {price:g} USD each"))
     if total.unpriced and total.known_usd is None and total.usd:
         known = f"{total.unpriced:,} of {total.samples:,} samples have no price"
         notes.append(("known", f"{usd_text(total.usd)}; {known}"))
@@ -180,6 +183,17 @@ def _total(stages: dict[str, dict[str, "Spent"]]) -> "Spent":
     return total
 
 
+def _usd_per_gpu_hour(stored: "StoredRun") -> float | None:
+    """What the teacher's GPUs cost, if it is paid for by the hour."""
+    price: float | None = getattr(stored.recipe.teacher, "usd_per_gpu_hour", None)
+    return price
+
+
+def _gpu_hours(stored: "StoredRun", stages: dict[str, dict[str, "Spent"]]) -> float | None:
+    price = _usd_per_gpu_hour(stored)
+    return _total(stages).usd / price if price else None
+
+
 def _as_json(
     stored: "StoredRun", stages: dict[str, dict[str, "Spent"]], lost: int
 ) -> dict[str, Any]:
@@ -204,6 +218,7 @@ def _as_json(
             for stage, models in stages.items()
         },
         "total": shown(_total(stages)),
+        "gpu_hours": _gpu_hours(stored, stages),
         "maybe_billed_without_answer": lost,
         **_comparison(stored, stages.get("generate")),
     }

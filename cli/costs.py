@@ -69,6 +69,16 @@ def usd_text(usd: float | None) -> str:
     return f"{usd:,.2f} USD" if usd >= 1 or usd == 0 else f"{usd:.3g} USD"
 
 
+def gpu_hours_text(usd: float, usd_per_gpu_hour: float) -> str:
+    """How long GPUs worked for an amount.
+
+    Example:
+        >>> gpu_hours_text(6.0, 2.0), gpu_hours_text(0.001, 2.0)
+        ('3 GPU hours', '0.0005 GPU hours')
+    """
+    return f"{usd / usd_per_gpu_hour:,.3g} GPU hours" if usd_per_gpu_hour else "0 GPU hours"
+
+
 def _early_stop_text(report: GenerateReport, wanted: int) -> str:
     """What stopping at enough right traces saved, or would."""
     fixed, samples = report.fixed_samples, max(report.samples, 1)

@@ -1,7 +1,7 @@
 """``distill plan``: what sampling a recipe's teacher will take, before it is paid for."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,8 @@ def plan(
     _say(made)
     if loaded.verify.kind == "judge":
         note("\nNot in it: what the judge of [verify] costs, about one question for each answer.")
-    if not any(one.is_measured for one in made.generate.assumptions) and made.is_billed:
+    is_paid = made.is_billed or made.usd_per_gpu_hour is not None
+    if not any(one.is_measured for one in made.generate.assumptions) and is_paid:
         note(f"\nTo measure instead: {order.command('generate')} --pilot 20")
 
 
@@ -56,12 +57,16 @@ class MadePlan:
             billed.
         is_billed: Whether the teacher costs money.
         entry: What it charges, if that is known.
+        usd_per_gpu_hour: What it costs otherwise; ``None`` if the recipe does not say.
+        place: Where the weights of a local teacher go; empty if that is not known yet.
     """
 
     generate: "Plan"
     evaluate: "Plan | None"
     is_billed: bool
     entry: "PriceEntry | None"
+    usd_per_gpu_hour: float | None = None
+    place: str = ""
 
 
 def plan_of(recipe: "Recipe", folder: Path) -> MadePlan:
@@ -87,7 +92,26 @@ def plan_of(recipe: "Recipe", folder: Path) -> MadePlan:
         evaluate,
         is_billed,
         prices_of(teacher).entry(time.time()),
+        getattr(teacher, "usd_per_gpu_hour", None),
+        _place(teacher),
     )
+
+
+def _place(teacher: "AnyTeacher") -> str:
+    """Where a local teacher would lie; nothing is fetched for it.
+
+    Raises:
+        ModelError: If it is broken or does not fit.
+    """
+    from distill.recipe import LocalTeacher
+
+    if not isinstance(teacher, LocalTeacher) or teacher.processes > 1:
+        return ""
+    if not Path(teacher.model).expanduser().is_dir() or isinstance(teacher.device_map, dict):
+        return ""
+    from teachers.local_weights import placement_text
+
+    return placement_text(teacher)
 
 
 def generation(recipe: "Recipe", folder: Path | None, prompts: "Iterable[Prompt]") -> "Plan":
@@ -140,7 +164,7 @@ def _made(recipe: "Recipe", path: Path | None, figures: "PromptFigures", **setti
         spent.merge(one)
     teacher = recipe.teacher or missing("teacher")
     entry = prices_of(teacher).entry(time.time())
-    return make_plan(
+    made = make_plan(
         figures,
         pace=_pace(teacher),
         price=entry.price if entry else None,
@@ -148,6 +172,11 @@ def _made(recipe: "Recipe", path: Path | None, figures: "PromptFigures", **setti
         spent=spent if spent.samples else None,
         **settings,
     )
+    if getattr(teacher, "usd_per_gpu_hour", None) is None or not made.stored:
+        return made
+    # By the hour: the samples that are stored say what one costs.
+    each = spent.known_usd
+    return replace(made, usd=None if each is None else each / made.stored * made.samples)
 
 
 def _traces(folder: Path | None) -> Path | None:
@@ -189,6 +218,7 @@ def _as_json(recipe: "Recipe", folder: Path, made: MadePlan) -> dict[str, Any]:
         "run": str(folder),
         **to_record(made.generate),
         "eval": None if evaluate is None else to_record(evaluate),
+        "place": made.place,
     }
 
 
@@ -204,6 +234,8 @@ def _say(made: MadePlan) -> None:
     if made.evaluate is not None:
         say(f"\n{paint('eval', 'bold')}, of the teacher on the held-out prompts (eval.models)")
         say(columns(_rows(made.evaluate, made)))
+    if made.place:
+        say(f"\n{paint('teacher', 'bold')}\n  {made.place}")
     say("\nResting on")
     names = [(one.name, f"{one.value}  ({one.source})") for one in made.generate.assumptions]
     if not made.is_billed:
@@ -226,9 +258,20 @@ def _rows(plan_: "Plan", made: MadePlan) -> list[tuple[str, str]]:
         ("samples", samples),
         ("tokens", usage_text(plan_.usage)),
     ]
+    if made.usd_per_gpu_hour is not None:
+        return [*rows, ("cost", _hours_text(plan_, made.usd_per_gpu_hour))]
     if not made.is_billed:
         return [*rows, ("cost", "nothing is billed: this teacher runs here")]
     return [*rows, ("cost", _cost_text(plan_)), ("time", f"about {duration(plan_.hours * 3600)}")]
+
+
+def _hours_text(plan_: "Plan", usd_per_gpu_hour: float) -> str:
+    from cli.costs import gpu_hours_text, usd_text
+
+    if plan_.usd is None:
+        return f"unknown at {usd_per_gpu_hour:g} USD a GPU hour until a pilot has measured it"
+    hours = gpu_hours_text(plan_.usd, usd_per_gpu_hour)
+    return f"about {usd_text(plan_.usd)}, {hours}, as the {plan_.stored:,} stored samples took"
 
 
 def _cost_text(plan_: "Plan") -> str:

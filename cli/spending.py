@@ -55,7 +55,8 @@ def allowance(
     from distill.spent import read_spent
     from teachers import prices_of
 
-    budget = Budget(limits, prices_of(teacher))
+    is_timed = getattr(teacher, "usd_per_gpu_hour", None) is not None
+    budget = Budget(limits, prices_of(teacher), is_timed=is_timed)
     judged = [paths.judged(who) for who in ("base", "student", "teacher")]
     for journal in (paths.traces, paths.judge / "findings.jsonl", *judged):
         if journal != own and journal.is_file():

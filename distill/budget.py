@@ -90,13 +90,19 @@ class Budget:
     """An ``Allowance`` with limits in money, tokens and time."""
 
     def __init__(
-        self, limits: Limits, prices: PriceList, *, clock: Callable[[], float] = time.time
+        self,
+        limits: Limits,
+        prices: PriceList,
+        *,
+        is_timed: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Begin with nothing spent.
 
         Args:
             limits: What is allowed.
             prices: Of the model that is asked.
+            is_timed: Whether it is paid for by the hour, so that its answers say what they cost.
             clock: Seconds since the epoch.
 
         Raises:
@@ -108,7 +114,7 @@ class Budget:
             raise RecipeError(
                 f"--budget-usd {limits.usd}: this is no amount", hint="Write it as 25 or 2.50."
             )
-        if limits.usd is not None and entry is None:
+        if limits.usd is not None and entry is None and not is_timed:
             raise RecipeError(
                 "--budget-usd needs a price, and none is known for this teacher",
                 hint="Give it one: [teacher.price] input_usd = ... output_usd = ...,"

@@ -3,7 +3,7 @@
 from distill.errors import ModelError
 from distill.local_section import LocalTeacher
 from teachers.local_checkpoint import Checkpoint
-from teachers.local_places import Place, Placement
+from teachers.local_places import KEPT_SHARE, Place, Placement
 from teachers.shard_cost import DISK_BYTES_PER_SECOND
 from teachers.shard_plan import GIB, Cluster, Wish, enough_gpus
 
@@ -32,23 +32,23 @@ def check_room(section: LocalTeacher, checkpoint: Checkpoint, placement: Placeme
     """
     if not placement.homeless:
         return
-    rooms = ", ".join(f"{_gib(size)} {_name(one)}" for one, size in placement.rooms.items())
+    rooms = ", ".join(f"{_gib(max(size, 0))} {_name(one)}" for one, size in placement.rooms.items())
     raise ModelError(
         f"{checkpoint.name}: {_gib(placement.total)} of weights in {_format(checkpoint)} do not"
-        f" fit: there is room for {rooms}, beside what a step needs",
+        f" fit: there is room for {rooms}, beside what loading and a step need",
         hint="enough would be:\n" + "\n".join(_enough(section, checkpoint, placement)),
     )
 
 
 def _enough(section: LocalTeacher, checkpoint: Checkpoint, placement: Placement) -> list[str]:
     """Ways out, the simplest first."""
-    missing = placement.homeless
-    ways = []
+    missing, ways = placement.homeless, []
+    memory = (missing - min(placement.rooms["cpu"], 0)) / (1 - KEPT_SHARE)
     if checkpoint.dtype.itemsize > 2:  # noqa: PLR2004 - bytes of bfloat16
         ways.append('teacher.dtype = "bfloat16", which halves the weights')
     if section.max_memory:
         ways.append("larger sizes in teacher.max_memory, if more is free")
-    ways.append(f"{_gib(missing)} more of free memory")
+    ways.append(f"{_gib(memory)} more of free memory")
     if section.offload_folder is None:
         ways.append(f"teacher.offload_folder on a fast disk with {_gib(missing * 1.1)} free")
     else:
@@ -58,7 +58,7 @@ def _enough(section: LocalTeacher, checkpoint: Checkpoint, placement: Placement)
         gpus = enough_gpus(checkpoint.facts, cluster, Wish(_USUAL_CONTEXT))
         if gpus is not None:
             ways.append(
-                f'{gpus} GPUs of {_USUAL_GPU_GIB} GiB and teacher.kind = "engine"; `distill shard'
+                f'teacher.kind = "engine" and {gpus} x {_USUAL_GPU_GIB} GiB of GPU; `distill shard'
                 f" {section.model} --gpus {gpus}x{_USUAL_GPU_GIB}GB` says how"
             )
     return [f"  {way}" for way in ways]

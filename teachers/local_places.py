@@ -28,7 +28,7 @@ from teachers.shard_plan import Cluster, Layout, Wish, plan_device
 Place = int | str
 """Number of a GPU, ``"cpu"`` or ``"disk"``."""
 _ROUTED: Final = "experts"
-_KEPT_SHARE: Final = 0.1
+KEPT_SHARE: Final = 0.1
 """Of a place, for what is not weights: fragments, libraries, other programs."""
 _LEAST_TOKENS: Final = 4096
 _CGROUP: Final = Path("/sys/fs/cgroup")
@@ -56,7 +56,7 @@ class Placement:
     Attributes:
         places: Of each part, by its name.
         bytes: Weights in each place.
-        rooms: Bytes that there were for weights.
+        rooms: Bytes that there were for weights; negative where even the rest has no room.
         homeless: Bytes of parts that fit nowhere.
     """
 
@@ -130,13 +130,13 @@ def rooms_for(
     reading = 2 * max((part.bytes for part in parts), default=0)
     rooms: dict[Place, int] = {}
     for one, size in free.items():
-        kept = size * _KEPT_SHARE
+        kept = size * KEPT_SHARE
         if isinstance(one, int) or (one == "cpu" and is_cpu_only):
             kept += working
         if one == "cpu":
             kept += reading
         limit = section.max_memory.get(str(one))
-        room = max(int(size - kept), 0)
+        room = int(size - kept)
         rooms[one] = room if limit is None else min(read_size(limit), room)
     return rooms
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights  # type: ignore[import-untyped]
 from accelerate.hooks import remove_hook_from_module  # type: ignore[import-untyped]
 from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -20,6 +19,7 @@ from distill.errors import ModelError
 from distill.local_section import LocalTeacher
 from engine.folder import LoadedModel, quiet_transformers
 from teachers.local_checkpoint import Checkpoint, open_checkpoint
+from teachers.local_cut import empty_model
 from teachers.local_memory import check_room, described
 from teachers.local_places import Part, Place, Placement, parts_of, place, rooms_for
 
@@ -59,10 +59,21 @@ def load_weights(
     return LoadedModel(model, checkpoint.tokenizer, checkpoint.folder, checkpoint.stored_dtype)
 
 
+def placement_text(section: LocalTeacher) -> str:
+    """Where a model's weights would lie on this machine; nothing of them is read.
+
+    Raises:
+        ModelError: If the model is broken, unknown, or does not fit.
+    """
+    checkpoint = open_checkpoint(section)
+    placement = find_placement(section, checkpoint)
+    check_room(section, checkpoint, placement)
+    return described(checkpoint, placement)
+
+
 def find_placement(section: LocalTeacher, checkpoint: Checkpoint) -> Placement:
     """Where each part of a model would lie on this machine; nothing is read."""
-    with quiet_transformers(), init_empty_weights():
-        skeleton: Any = AutoModelForCausalLM.from_config(checkpoint.config, dtype=checkpoint.dtype)
+    skeleton = empty_model(checkpoint.config, checkpoint.dtype)
     parts = [_stored(part, checkpoint) for part in parts_of(skeleton)]
     return place(parts, rooms_for(section, parts, checkpoint.facts))
 
