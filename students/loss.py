@@ -7,15 +7,19 @@ out at once, so that no logits wait for the backward pass.
 This module knows hidden states, a head and target tokens, nothing of models or examples.
 """
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 
 # Each chunk adds to the head's gradient as a whole, which small ones pay for too often (110 tokens
-# at 152k words: slower than full logits); larger ones leave the cache. docs/log.md has the figures.
-CHUNK_TOKENS = 512
+# at 152k words: slower than full logits); larger ones take memory. docs/log.md has the figures.
+CHUNK_TOKENS = 640
+# Smaller probabilities lose digits, then become 0.
+_SMALLEST = torch.finfo(torch.float32).tiny
 
 
 def supervised_loss(
@@ -78,9 +82,11 @@ def judge_predictions(
     return Predictions(loss, float(weights_S.sum()), correct, len(targets_S))
 
 
-def _chunks(positions: int, size: int) -> list[slice]:
-    """Positions whose logits exist at the same time."""
-    return [slice(start, start + size) for start in range(0, positions, size)]
+def _chunks(positions: int, largest: int) -> list[slice]:
+    """Positions whose logits exist at the same time; as even as can be, for small ones are slow."""
+    count = math.ceil(positions / largest)
+    ends = [positions * each // count for each in range(count + 1)] if count else []
+    return [slice(start, end) for start, end in pairwise(ends)]
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -99,33 +105,36 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         dtype = _multiplied_in(hidden_S_D)
         head_in_V_D = head_V_D.to(dtype)
         hidden_grad_S_D = torch.empty_like(hidden_S_D) if needs_hidden else None
-        head_grad_V_D: torch.Tensor | None = None
+        head_grad_V_D = torch.zeros_like(head_V_D) if needs_head else None
         loss = torch.zeros((), dtype=torch.float32, device=hidden_S_D.device)
+        parts = _chunks(len(targets_S), chunk_tokens)
         # Made once: fresh memory of this size for each chunk costs a quarter of its product's time.
-        size = (min(chunk_tokens, len(targets_S)), len(head_V_D))
+        size = (max((part.stop - part.start for part in parts), default=0), len(head_V_D))
         room_C_V = torch.empty(size, dtype=dtype, device=hidden_S_D.device)
-        for part in _chunks(len(targets_S), chunk_tokens):
-            hidden_C_D, targets_C_1 = hidden_S_D[part].to(dtype), targets_S[part, None]
+        for part in parts:
+            hidden_C_D, targets_C = hidden_S_D[part], targets_S[part]
             weights_C_1 = weights_S[part, None].float()
-            # Logits, then their exponentials, then their gradient, all in the same memory.
-            room = room_C_V[: len(hidden_C_D)]
-            logits_C_V = torch.mm(hidden_C_D, head_in_V_D.t(), out=room).float()
-            largest_C_1 = logits_C_V.amax(dim=1, keepdim=True)
-            at_target_C_1 = logits_C_V.gather(1, targets_C_1)
-            total_C_1 = logits_C_V.sub_(largest_C_1).exp_().sum(dim=1, keepdim=True)
-            losses_C_1 = total_C_1.log() + largest_C_1 - at_target_C_1
+            # Logits, then probabilities, then their gradient, all in the same memory.
+            room = room_C_V[: len(targets_C)]
+            logits_C_V = torch.mm(hidden_C_D.to(dtype), head_in_V_D.t(), out=room).float()
+            chances_C_V = torch.softmax(logits_C_V, dim=1, out=logits_C_V)
+            losses_C_1 = _losses(chances_C_V, targets_C, hidden_C_D, head_V_D)[:, None]
             loss += (losses_C_1 * weights_C_1).sum()
             if not (needs_hidden or needs_head):
                 continue
-            # d loss / d logits = weight * (softmax - one at the target)
-            grad_C_V = logits_C_V.mul_(weights_C_1 / total_C_1)
-            grad_C_V.scatter_add_(1, targets_C_1, -weights_C_1)
+            # d loss / d logits = weight * (softmax - one at the target); the weight is multiplied
+            # into the states, which are few beside the logits.
+            grad_C_V = chances_C_V.scatter_add_(1, targets_C[:, None], -torch.ones_like(losses_C_1))
             grad_C_V = grad_C_V.to(dtype)
             if hidden_grad_S_D is not None:
-                hidden_grad_S_D[part] = torch.mm(grad_C_V, head_in_V_D)
-            if needs_head:
-                head_grad_V_D = _added(head_grad_V_D, grad_C_V, hidden_C_D, head_V_D.dtype)
-            del logits_C_V, grad_C_V  # or they would still be there beside the next chunk's
+                hidden_grad_S_D[part] = torch.mm(grad_C_V, head_in_V_D) * weights_C_1
+            if head_grad_V_D is not None:
+                weighted_C_D = (hidden_C_D * weights_C_1).to(dtype)
+                if head_grad_V_D.dtype == dtype:
+                    head_grad_V_D.addmm_(grad_C_V.t(), weighted_C_D)
+                else:
+                    head_grad_V_D.add_(torch.mm(grad_C_V.t(), weighted_C_D))
+            del logits_C_V, chances_C_V, grad_C_V  # or they would be there beside the next chunk's
         ctx.gradients = (hidden_grad_S_D, head_grad_V_D)
         return loss
 
@@ -140,21 +149,23 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return (*scaled, None, None, None)
 
 
+def _losses(
+    chances_C_V: torch.Tensor,
+    targets_C: torch.Tensor,
+    hidden_C_D: torch.Tensor,
+    head_V_D: torch.Tensor,
+) -> torch.Tensor:
+    """Cross entropies ``[C]`` from the probabilities, even where one is too small for fp32."""
+    chances_C = chances_C_V.gather(1, targets_C[:, None])[:, 0]
+    losses_C = -chances_C.log()
+    lost = chances_C < _SMALLEST
+    if bool(lost.any()):
+        logits_L_V = (hidden_C_D[lost] @ head_V_D.t()).float()
+        losses_C[lost] = cross_entropy(logits_L_V, targets_C[lost], reduction="none")
+    return losses_C
+
+
 def _multiplied_in(hidden: torch.Tensor) -> torch.dtype:
     """The precision that autocast would choose, which does not reach into our own backward."""
     kind = hidden.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
-
-
-def _added(
-    total_V_D: torch.Tensor | None,
-    grad_C_V: torch.Tensor,
-    hidden_C_D: torch.Tensor,
-    dtype: torch.dtype,
-) -> torch.Tensor:
-    """The head's gradient with one more chunk's, in the head's own precision."""
-    if total_V_D is None:
-        return torch.mm(grad_C_V.t(), hidden_C_D).to(dtype)
-    if grad_C_V.dtype == dtype:
-        return total_V_D.addmm_(grad_C_V.t(), hidden_C_D)
-    return total_V_D.add_(torch.mm(grad_C_V.t(), hidden_C_D))

@@ -11,6 +11,7 @@ parts add up to what a GPU must have free.
     step       all gradients are there, the optimizer works on them
 """
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
@@ -27,8 +28,8 @@ from students.memory_settings import TrainingSettings
 
 Moment = Literal["loss", "backward", "embedding", "step"]
 
-# As in students.loss: numbers in one chunk of logits. A test compares.
-LOSS_CHUNK_TOKENS = 512
+# As in students.loss: positions in one chunk of logits at most. A test compares.
+LOSS_CHUNK_TOKENS = 640
 # CUDA's context, cuBLAS' workspaces and what PyTorch's allocator cannot hand out.
 GPU_OVERHEAD_BYTES = 700 * 1024**2
 GPU_OVERHEAD_SHARE = 0.03
@@ -246,5 +247,6 @@ class _Need:
         """Of one chunk in fp32, with its copy in the precision that is computed in, if another."""
         positions = int(self._settings.supervised_share * self._settings.length_tokens)
         copy_bytes = 0 if self._settings.precision == "fp32" else self._settings.compute_bytes
-        chunk = min(positions, LOSS_CHUNK_TOKENS)
+        chunks = max(1, math.ceil(positions / LOSS_CHUNK_TOKENS))  # of even sizes
+        chunk = math.ceil(positions / chunks)
         return (4 + copy_bytes) * chunk * self._facts.vocabulary

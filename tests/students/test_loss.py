@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from students.loss import supervised_loss
+from students.loss import _chunks, supervised_loss
 
 
 @pytest.mark.parametrize("chunk_tokens", [1, 4, 7, 100])
@@ -34,6 +34,21 @@ def test_large_logits_do_not_overflow() -> None:
     loss.backward()
     assert hidden.grad is not None
     assert hidden.grad.item() == pytest.approx(2.0)
+
+
+def test_a_target_too_unlikely_for_fp32_has_its_loss_beside_likely_ones() -> None:
+    hidden = torch.tensor([[150.0], [1.0], [95.0]])
+    head = torch.tensor([[1.0], [0.0], [-1.0]])
+    targets, weights = torch.tensor([1, 1, 1]), torch.tensor([1.0, 2.0, 3.0])
+    loss = supervised_loss(hidden, head, targets, weights)
+    plain = cross_entropy(hidden @ head.t(), targets, reduction="none")
+    torch.testing.assert_close(loss, (plain * weights).sum())
+
+
+def test_chunks_are_even_so_that_none_is_small() -> None:
+    sizes = [part.stop - part.start for part in _chunks(1601, 640)]
+    assert sizes == [533, 534, 534]
+    assert _chunks(0, 640) == []
 
 
 def test_loss_without_gradient_is_the_same() -> None:
