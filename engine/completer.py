@@ -93,9 +93,10 @@ class LocalCompleter:
                 for row in self._engine.step():
                     if row.finish is not None:
                         yield Answer(under_way.pop(row), self._completion(row))
-        finally:
+        except GeneratorExit:  # nobody wants more; after a failure there is nothing to cancel with
             for row in under_way:
                 self._engine.cancel(row)
+            raise
 
     def _fill(
         self,

@@ -22,7 +22,6 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
-from transformers.distributed.configuration_utils import DistributedConfig
 from transformers.utils import logging as transformers_logging
 
 from distill.errors import ModelError
@@ -57,7 +56,6 @@ def load_folder(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
     quantization: BitsAndBytesConfig | None = None,
-    distributed: DistributedConfig | None = None,
 ) -> LoadedModel:
     """Load a model in evaluation mode, and its tokenizer.
 
@@ -66,19 +64,13 @@ def load_folder(
         dtype: What the weights are converted to.
         device: Where the model goes.
         quantization: How the linear layers are held in fewer bits, if they are.
-        distributed: How the model is cut over the ranks of torch's default group, if it is; it is
-            then read to where this rank computes.
 
     Raises:
         ModelError: If a file is missing or broken, or the architecture is unknown.
     """
     tokenizer = load_tokenizer(folder)
     # Even None would stand in for what a quantised folder says of itself.
-    chosen: dict[str, Any] = {}
-    if quantization is not None:
-        chosen["quantization_config"] = quantization
-    if distributed is not None:
-        chosen["distributed_config"] = distributed
+    chosen = {} if quantization is None else {"quantization_config": quantization}
     try:
         with quiet_transformers(), lean_loading():
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -104,9 +96,7 @@ def load_folder(
             hint="copy the folder again, whole",
         )
     stored_dtype = config.dtype or torch.float32
-    if distributed is None:
-        model = model.to(device)
-    return LoadedModel(model.eval(), tokenizer, folder, stored_dtype)
+    return LoadedModel(model.to(device).eval(), tokenizer, folder, stored_dtype)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -60,7 +60,7 @@ class Line:
             if numbers:
                 _broadcast(numbers)
             yield
-            self.steps += kind != Kind.PULSE
+            self.steps += 1
             self.is_busy = False
 
     def listen(self) -> Iterator[tuple[Kind, list[int]]]:
@@ -98,11 +98,13 @@ class Line:
 
     def _pulse(self, seconds: float) -> None:
         while not self._is_over.wait(seconds):
-            try:
-                with self.asking(Kind.PULSE):
-                    pass
-            except RuntimeError:  # a rank is gone: the next message fails as well, and is heard
-                return
+            with self._turn:
+                if self._is_over.is_set() or self.is_busy:  # a step has failed: it is over
+                    return
+                try:
+                    _broadcast([Kind.PULSE, 0])
+                except RuntimeError:  # a rank is gone: the next message fails as well, and is heard
+                    return
 
 
 def _broadcast(numbers: Sequence[int]) -> list[int]:

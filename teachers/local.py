@@ -45,7 +45,7 @@ def open_local(
         from teachers.local_ranks import RankedTeacher, team_of
 
         team = launched or team_of(section.processes)
-        completer = RankedTeacher(section, team, batch_size=batch_size)
+        completer = RankedTeacher(section, team, batch_size=batch_size, on_notice=on_notice)
     else:
         loaded = load_weights(section, on_notice)
         completer = LocalCompleter(
@@ -57,7 +57,8 @@ def open_local(
         )
     if section.usd_per_gpu_hour is None:
         return completer
-    gpus = max(section.processes, torch.cuda.device_count(), 1)
+    ranks = section.processes if launched is None else launched.meeting.size
+    gpus = max(ranks, torch.cuda.device_count(), 1)
     return PricedCompleter(completer, usd_per_second=section.usd_per_gpu_hour * gpus / _HOUR)
 
 

@@ -95,13 +95,17 @@ def cut(model: PreTrainedModel, parallel: Parallel, size: int) -> Cut:
             continue
         length = parameter.shape[axis]
         held += parameter.nbytes * -(-length // size) // length
-        if length % size and style not in _MAY_BE_UNEVEN:
-            what = "routed experts" if style == _EXPERTS else f"wide {_starred(name)}"
-            problems[f"{length} {what}"] = None
+        width = length // 2 if style.startswith("packed") else length
+        if width % size and style == _EXPERTS:
+            problems[f"{length} routed experts"] = None
+        elif width % size and style not in _MAY_BE_UNEVEN and not _is_attention(name):
+            problems[f"the width {width}"] = None
     return Cut(tuple(problems), held, _kv_heads(model, rules, size) or 0)
 
 
-def check_cut(model: PreTrainedModel, parallel: Parallel, size: int, room_bytes: int) -> Cut:
+def check_cut(
+    model: PreTrainedModel, parallel: Parallel, size: int, room_bytes: int, *, is_fp8: bool = False
+) -> Cut:
     """How a model will lie on so many ranks.
 
     Args:
@@ -109,6 +113,7 @@ def check_cut(model: PreTrainedModel, parallel: Parallel, size: int, room_bytes:
         parallel: What is shared out.
         size: Ranks.
         room_bytes: Free memory of a rank.
+        is_fp8: Whether the weights stay in FP8, half of the model's own size.
 
     Raises:
         ModelError: If it cannot be cut so, or a rank has too little room; says what would do.
@@ -124,14 +129,15 @@ def check_cut(model: PreTrainedModel, parallel: Parallel, size: int, room_bytes:
     if found.problems:
         raise ModelError(
             f"{size} processes cannot share out {name} by '{parallel}': {size} does not divide "
-            f"{', '.join(found.problems[:4])}",
+            f"{' or '.join(found.problems)}",
             hint=_what_divides(model, parallel, size),
         )
-    if found.rank_bytes > room_bytes:
-        enough = _enough(model, parallel, size, room_bytes)
+    factor = 2 if is_fp8 else 1
+    if found.rank_bytes > room_bytes * factor:
+        enough = _enough(model, parallel, size, room_bytes * factor)
         raise ModelError(
-            f"each of {size} processes would hold {_gib(found.rank_bytes)} of weights and has "
-            f"{_gib(room_bytes)}",
+            f"each of {size} processes would hold {_gib(found.rank_bytes // factor)} of weights "
+            f"and has {_gib(room_bytes)}",
             hint=f"{enough} processes with as much memory each would be enough"
             if enough
             else "no number of processes is enough: what is not shared out is too large by itself; "
@@ -173,6 +179,11 @@ def _uneven_heads(model: PreTrainedModel, rules: Mapping[str, str], size: int) -
         yield f"{heads} attention heads"
     if _kv_heads(model, rules, size) is None:
         yield f"{_kv_heads(model, rules, 1)} heads of keys and values"
+
+
+def _is_attention(name: str) -> bool:
+    """Whether heads are shared out there, not widths."""
+    return "attn" in name or "attention" in name
 
 
 def _kv_heads(model: PreTrainedModel, rules: Mapping[str, str], size: int) -> int | None:

@@ -6,13 +6,11 @@ others hold their shares of the weights and of the cache, and do what it tells t
 were started by a launcher and are let go.
 """
 
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -30,30 +28,12 @@ from engine.ranks_life import Lookout, showing_life
 from engine.ranks_line import Line
 from engine.ranks_runner import follow
 from engine.runner import make_runner
-from teachers.local_cut import Parallel
 from teachers.local_folder import model_folder, model_name, teacher_fingerprint
-from teachers.local_share import Share, load_share
+from teachers.local_share import Share, check_share, load_share
 
 ORDER = "teach"
 _SLACK_SECONDS = 25.0
 """An exchange fails so much later than rank 0 finds out why."""
-
-
-@dataclass(frozen=True, slots=True)
-class RankOrder:
-    """What a rank needs to know to take part.
-
-    Attributes:
-        folder: Of the model.
-        parallel: What is shared out.
-        dtype: Precision of the weights, as the recipe has it.
-        stall_seconds: How long a rank may be silent.
-    """
-
-    folder: str
-    parallel: Parallel
-    dtype: str
-    stall_seconds: float
 
 
 class RankedTeacher:
@@ -68,6 +48,7 @@ class RankedTeacher:
         team: Processes | Launched,
         *,
         batch_size: int,
+        on_notice: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Take the recipe's choice; nothing is started or loaded yet.
 
@@ -75,16 +56,18 @@ class RankedTeacher:
             section: The recipe's choice.
             team: Who shares the model.
             batch_size: Completions that are decoded at once.
+            on_notice: Called with what the user should know.
 
         Raises:
-            ModelError: If the folder lacks files.
+            ModelError: If files are missing, or the model cannot be shared out so.
         """
         folder = model_folder(section)
         self.model = model_name(section)
         self.fingerprint = teacher_fingerprint(section, folder)
-        self._order = RankOrder(
-            str(folder.absolute()), section.parallel, section.dtype, section.stall_seconds
-        )
+        # Others need no name of the model, but the place where it is on this machine.
+        self._section = section.model_copy(update={"model": str(folder.absolute())})
+        for note in check_share(self._section, *_sizes(team)):
+            on_notice(f"{self.model}: {note}")
         self._team = team
         self._batch_size = batch_size
         self._figures: Mapping[str, str] = {}
@@ -97,12 +80,12 @@ class RankedTeacher:
         """Gather the ranks, load the model, answer all that the source wants, let them go.
 
         Raises:
-            ModelError: If the model cannot be shared out so.
+            ModelError: If the model cannot be loaded.
             StageError: If a rank dies or stops.
         """
-        with _gathered(self._team, self._order) as (meeting, members):
+        with _gathered(self._team, self._section) as (meeting, members):
             line = Line()
-            lookout = Lookout(meeting, line, members, self._order.stall_seconds)
+            lookout = Lookout(meeting, line, members, self._section.stall_seconds)
             with lookout.looking(), showing_life(meeting, line):
                 yield from self._lead(meeting, line, lookout, source, sampling)
 
@@ -114,7 +97,7 @@ class RankedTeacher:
         source: RequestSource,
         sampling: Sampling,
     ) -> Iterator[Answer]:
-        with _loaded(meeting, self._order, lookout.check) as (share, budget_tokens):
+        with taking_part(meeting, self._section, lookout.check) as (share, budget_tokens):
             self._figures = {"processes": str(meeting.size)}
             completer = LocalCompleter(
                 share.loaded.model,
@@ -125,7 +108,7 @@ class RankedTeacher:
                 budget_tokens=budget_tokens,
                 line=line,
             )
-            with line.pulsing(self._order.stall_seconds):
+            with line.pulsing(self._section.stall_seconds):
                 yield from completer.complete(source, sampling)
 
 
@@ -136,12 +119,12 @@ def follow_teacher(order: str, meeting: Meeting) -> None:
         StageError: If another rank is gone.
         DistillError: If the model cannot be loaded here.
     """
-    wanted = RankOrder(**json.loads(order))
+    section = LocalSection.model_validate_json(order)
     line = Line()
     try:
         with (
             showing_life(meeting, line),
-            _loaded(meeting, wanted) as (share, budget_tokens),
+            taking_part(meeting, section) as (share, budget_tokens),
         ):
             runner = make_runner(share.loaded.model, budget_tokens)
             follow(runner, line, parameters=share.loaded.model.num_parameters())
@@ -152,16 +135,36 @@ def follow_teacher(order: str, meeting: Meeting) -> None:
             f"rank {meeting.rank} of {meeting.size} cannot go on after step {line.steps}: "
             f"{str(error).splitlines()[0]}",
             hint="another rank has died, or was silent for longer than teacher.stall_seconds "
-            f"({wanted.stall_seconds:g}); its own output says more",
+            f"({section.stall_seconds:g}); its own output says more",
         ) from error
 
 
 @contextmanager
+def taking_part(
+    meeting: Meeting, section: LocalSection, look: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Share, int]]:
+    """This rank's share of the model while the block runs, and tokens that all have room for.
+
+    Args:
+        meeting: Of the ranks, for this alone.
+        section: The recipe's choice.
+        look: Called while others are waited for; ends the wait by raising.
+    """
+    meeting.gather("here", look)
+    with meeting.group(section.stall_seconds + _SLACK_SECONDS):
+        share = load_share(section, meeting)
+        meeting.gather("loaded", look)
+        budget = torch.tensor(share.budget_tokens())
+        distributed.all_reduce(budget, op=distributed.ReduceOp.MIN)
+        yield share, int(budget)
+
+
+@contextmanager
 def _gathered(
-    team: Processes | Launched, order: RankOrder
+    team: Processes | Launched, section: LocalSection
 ) -> Iterator[tuple[Meeting, Sequence[Member]]]:
     """The other ranks, on their way to this one; those started here are gone with the block."""
-    text = json.dumps(asdict(order))
+    text = section.model_dump_json()
     if isinstance(team, Launched):
         yield team.order(ORDER, text), ()
         return
@@ -193,18 +196,11 @@ def _gathered(
             member.bury()
 
 
-@contextmanager
-def _loaded(
-    meeting: Meeting, order: RankOrder, look: Callable[[], None] = lambda: None
-) -> Iterator[tuple[Share, int]]:
-    """This rank's share of the model, and the tokens that every rank has room for."""
-    meeting.gather("here", look)
-    with meeting.group(order.stall_seconds + _SLACK_SECONDS):
-        share = load_share(Path(order.folder), order.parallel, order.dtype, meeting)
-        meeting.gather("loaded", look)
-        budget = torch.tensor(share.budget_tokens())
-        distributed.all_reduce(budget, op=distributed.ReduceOp.MIN)
-        yield share, int(budget)
+def _sizes(team: Processes | Launched) -> tuple[int, int]:
+    """All ranks, and those on this machine."""
+    if isinstance(team, Launched):
+        return team.meeting.size, team.meeting.neighbours
+    return team.count, team.count
 
 
 def team_of(count: int) -> Processes:

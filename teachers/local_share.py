@@ -1,16 +1,17 @@
 """One rank's part of a model, read from the checkpoint; no rank reads the rest."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from transformers import AutoConfig
 
-from engine.folder import LoadedModel, load_folder, quiet_transformers
+from distill.local_section import LocalTeacher
+from engine.folder import LoadedModel
 from engine.meeting import Meeting, device_type
 from engine.memory import budget_tokens_for
-from teachers.local_cut import Parallel, check_cut, distributed_config, empty_model, fitting
+from teachers.local_checkpoint import open_checkpoint
+from teachers.local_cut import check_cut, cut, distributed_config, empty_model, fitting
+from teachers.local_places import memory_bytes
+from teachers.local_weights import read_weights
 
 _WEIGHTS_SHARE = 0.9
 """Of the free memory: the rest is for the cache and for what a step computes."""
@@ -35,34 +36,54 @@ class Share:
         return budget_tokens_for(self.loaded.model, kv_heads=self.kv_heads, sharers=self.sharers)
 
 
-def load_share(folder: Path, parallel: Parallel, dtype: str, meeting: Meeting) -> Share:
+def check_share(section: LocalTeacher, size: int, neighbours: int) -> tuple[str, ...]:
+    """See that a model can be shared out, before anything is loaded; what a user should know.
+
+    Args:
+        section: The recipe's choice.
+        size: Ranks.
+        neighbours: Those on this machine.
+
+    Raises:
+        ModelError: If it is broken, cannot be cut so, or needs more memory; says what would do.
+    """
+    checkpoint = open_checkpoint(section)
+    outline = empty_model(checkpoint.config, checkpoint.dtype)
+    parallel = fitting(section.parallel, outline)
+    room = _free_bytes() / _sharers(neighbours) * _WEIGHTS_SHARE
+    found = check_cut(outline, parallel, size, int(room), is_fp8=checkpoint.is_fp8)
+    whole = sum(parameter.nbytes for parameter in outline.parameters())
+    share = f"{size} processes by '{parallel}', {found.rank_bytes / whole:.0%} of the weights each"
+    return (*checkpoint.notes, share)
+
+
+def load_share(section: LocalTeacher, meeting: Meeting) -> Share:
     """Load this rank's part; torch's default group must be there.
 
     Args:
-        folder: Of the model.
-        parallel: What is shared out.
-        dtype: Precision of the weights; ``"auto"`` is as they are stored.
+        section: The recipe's choice.
         meeting: Of the ranks.
 
     Raises:
-        ModelError: If the model cannot be cut so, is broken, or needs more memory.
+        ModelError: If the model is broken.
     """
-    device = device_type()
-    sharers = 1 if device == "cuda" else meeting.neighbours
-    with quiet_transformers():
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    precision = getattr(torch, dtype) if dtype != "auto" else config.dtype or torch.float32
-    model = empty_model(config, precision)
-    parallel = fitting(parallel, model)
-    room = int(_free_bytes(device) / sharers * _WEIGHTS_SHARE)
-    cut = check_cut(model, parallel, meeting.size, room)
-    how = distributed_config(parallel, model, meeting.size)
-    loaded = load_folder(folder, dtype=precision, distributed=how)
-    return Share(loaded, cut.kv_heads, sharers)
+    checkpoint = open_checkpoint(section)
+    outline = empty_model(checkpoint.config, checkpoint.dtype)
+    parallel = fitting(section.parallel, outline)
+    how = distributed_config(parallel, outline, meeting.size)
+    model = read_weights(checkpoint, distributed_config=how)
+    loaded = LoadedModel(model, checkpoint.tokenizer, checkpoint.folder, checkpoint.stored_dtype)
+    return Share(
+        loaded, cut(outline, parallel, meeting.size).kv_heads, _sharers(meeting.neighbours)
+    )
 
 
-def _free_bytes(device: str) -> int:
-    if device == "cuda":
+def _sharers(neighbours: int) -> int:
+    return 1 if device_type() == "cuda" else neighbours
+
+
+def _free_bytes() -> int:
+    if device_type() == "cuda":
         free, _ = torch.cuda.mem_get_info()
         return int(free)
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return memory_bytes()

@@ -110,6 +110,19 @@ def _load(checkpoint: Checkpoint, device_map: DeviceMap, offload: Path | None) -
 
 def _read(checkpoint: Checkpoint, device_map: DeviceMap, scratch: Path | None) -> PreTrainedModel:
     """Read the weights; those that go to disk are written to ``scratch`` if they are changed."""
+    return read_weights(checkpoint, device_map=dict(device_map), offload_folder=scratch)
+
+
+def read_weights(checkpoint: Checkpoint, **places: Any) -> PreTrainedModel:  # noqa: ANN401
+    """Read the weights, in evaluation mode.
+
+    Args:
+        checkpoint: Which.
+        places: Where they go, as ``from_pretrained`` takes it.
+
+    Raises:
+        ModelError: If some are missing or broken.
+    """
     folder = checkpoint.folder
     try:
         with quiet_transformers(), _quiet_accelerate():
@@ -117,12 +130,11 @@ def _read(checkpoint: Checkpoint, device_map: DeviceMap, scratch: Path | None) -
                 folder,
                 config=checkpoint.config,
                 dtype=checkpoint.dtype,
-                device_map=dict(device_map),
-                offload_folder=scratch,
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
                 output_loading_info=True,
+                **places,
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
