@@ -30,6 +30,7 @@ EXIT_CODES: dict[int, str] = {
     11: "done, but some samples got no answer; they are listed",
     12: "the terms of a base or a teacher stand in the way",
     13: "a condition of a comparison does not hold, or verdicts differ",
+    14: "a Ray cluster does not answer, has no room, or does not share the run's folder",
     70: "a bug of distill itself",
     130: "interrupted with Ctrl-C; finished work is kept",
     141: "nobody reads the output any more",

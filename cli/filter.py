@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.console import columns, note, percent, say, say_json, table
-from cli.options import AsJson, BudgetTokens, BudgetUsd, DryRun, Overrides, RestartFrom, RunFolder
+from cli.options import (
+    AsJson,
+    BudgetTokens,
+    BudgetUsd,
+    DryRun,
+    On,
+    Overrides,
+    RestartFrom,
+    RunFolder,
+)
 
 if TYPE_CHECKING:
     from distill.filter import FilterInput
@@ -82,8 +91,13 @@ def filter_(
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Processes for FILE.  [default: one for each core]"),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Processes for FILE, or with --on.  [default: one for each core]",
+        ),
     ] = None,
+    on: On = None,
     run_dir: RunFolder = None,
     restart_from: RestartFrom = None,
     budget_usd: BudgetUsd = None,
@@ -106,9 +120,11 @@ def filter_(
     if traces is None and sweep is None:
         if recipe is None:
             raise RecipeError("give a recipe, or a file of traces: --traces FILE")
-        _refuse_unused(prompts=prompts, to=to, mapping=mapping, workers=workers)
-        limits = {"budget_usd": budget_usd, "budget_tokens": budget_tokens}
-        _stage(recipe, sets, run_dir, restart_from, limits, dry_run=dry_run, as_json=as_json)
+        alone = workers if on is None else None
+        _refuse_unused(prompts=prompts, to=to, mapping=mapping, workers=alone)
+        more = {"budget_usd": budget_usd, "budget_tokens": budget_tokens}
+        more |= {"on": on, "workers": workers}
+        _stage(recipe, sets, run_dir, restart_from, more, dry_run=dry_run, as_json=as_json)
         return
     from cli.filter_given import given_of, recipe_of
 
@@ -116,7 +132,7 @@ def filter_(
     if sweep is not None:
         _compare(recipe, sets, sweep, given, as_json=as_json)
         return
-    _judge(recipe_of(recipe, sets), given, to, workers, as_json=as_json)
+    _judge(recipe_of(recipe, sets), given, to, (on, workers), as_json=as_json)
 
 
 def _stage(
@@ -124,12 +140,12 @@ def _stage(
     sets: Sequence[str],
     run_dir: Path | None,
     restart_from: Any,  # noqa: ANN401 - a stage
-    limits: dict[str, Any],
+    more: dict[str, Any],
     *,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """The stage of a run; limits are for a model that judges."""
+    """The stage of a run; limits, among what is given more, are for a model that judges."""
     from cli.job import job_command
 
     job_command("filter")(
@@ -138,7 +154,7 @@ def _stage(
         run_dir=run_dir,
         controls=False,
         restart_from=restart_from,
-        **limits,
+        **more,
         deadline=None,
         off_peak_only=False,
         dry_run=dry_run,
@@ -158,11 +174,12 @@ def _judge(
     recipe: "Recipe",
     given: "FilterInput",
     to: Path | None,
-    workers: int | None,
+    where: tuple[str | None, int | None],
     *,
     as_json: bool,
 ) -> None:
     from cli.filter_given import setup_of
+    from cli.over import judging_over
     from cli.progress import show_progress
     from distill.filter import filter_traces
     from distill.funnel_text import format_funnel
@@ -181,7 +198,8 @@ def _judge(
                 setup_of(recipe, given.traces.stem),
                 paths,
                 blend=recipe.blend,
-                workers=workers,
+                workers=where[1],
+                elsewhere=judging_over(*where),
                 on_progress=report_progress,
                 on_note=lambda text: note(f"  note: {text}"),
             )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cli.console import note
+from cli.over import judging_over
 from cli.spending import allowance
 from cli.work import Job, Work
 from distill.filter_sections import VerifySection
@@ -46,6 +47,7 @@ def filter_run(job: Job) -> Work:
         setup,
         paths,
         blend=recipe.blend,
+        elsewhere=judging_over(job.on, job.workers),
         on_progress=job.report,
         on_note=lambda text: note(f"  {text}"),
     )

@@ -19,6 +19,7 @@ from cli.options import (
     Deadline,
     DryRun,
     OffPeakOnly,
+    On,
     Overrides,
     Pilot,
     Preview,
@@ -26,6 +27,7 @@ from cli.options import (
     RestartFrom,
     Reuse,
     RunFolder,
+    Workers,
 )
 from cli.processes import (
     Gpus,
@@ -96,9 +98,17 @@ _ALL: dict[str, tuple[object, object]] = {
 }
 _PROCESSES: dict[str, tuple[object, object]] = {"gpus": (Gpus, None), "procs": (Procs, None)}
 _SHARED: dict[str, tuple[object, object]] = {"teacher_procs": (TeacherProcs, None)}
+_WORKERS: dict[str, tuple[object, object]] = {"on": (On, None), "workers": (Workers, None)}
 _MORE: dict[JobName, dict[str, tuple[object, object]]] = {
     "run": {**_SAMPLING, **_PROCESSES, "reuse": (Reuse, None)},
-    "generate": {**_SAMPLING, **_SHARED, "pilot": (Pilot, None), "reuse": (Reuse, None)},
+    "generate": {
+        **_SAMPLING,
+        **_SHARED,
+        "pilot": (Pilot, None),
+        "reuse": (Reuse, None),
+        **_WORKERS,
+    },
+    "filter": _WORKERS,
     "train": {
         "data": (DataSet, None),
         "split": (DataSplit, None),
@@ -127,6 +137,8 @@ class Order:
         processes: Who trains; ``None`` for this process alone.
         teacher_procs: Over how many processes a local teacher is shared out; as the recipe says
             unless given.
+        on: Where workers are; ``None`` for this process alone.
+        workers: How many of them; ``None`` for as many as fit.
     """
 
     source: Path
@@ -140,6 +152,8 @@ class Order:
     reuse: Path | None = None
     processes: "Processes | Launched | None" = None
     teacher_procs: int | None = None
+    on: str | None = None
+    workers: int | None = None
 
     def command(self, name: str) -> str:
         """Another command about the same run, to be shown."""
@@ -157,6 +171,10 @@ def job_command(name: JobName) -> Callable[..., None]:
     stages = () if name == "run" else (name,)
 
     def command(recipe: Path, **given: Any) -> None:  # noqa: ANN401 - one for each option
+        if name == "generate":
+            from cli.over import refuse_alone
+
+            refuse_alone(given.get("on"), given.get("workers"))
         data = data_settings(given.get("data"), given.get("split"), given.get("mapping"))
         order = Order(
             recipe,
@@ -170,6 +188,8 @@ def job_command(name: JobName) -> Callable[..., None]:
             reuse=given.get("reuse"),
             processes=processes_of(given.get("gpus"), given.get("procs")),
             teacher_procs=given.get("teacher_procs"),
+            on=given.get("on"),
+            workers=given.get("workers"),
         )
         if given.get("preview"):
             from cli.preview import show_preview
@@ -272,7 +292,14 @@ def _carry_out(order: Order, *, as_json: bool) -> None:
             note_intent(stage, recipe)
             with show_progress() as report:
                 job = Job(
-                    run, report, order.limits, order.pilot, order.reuse, processes=order.processes
+                    run,
+                    report,
+                    order.limits,
+                    order.pilot,
+                    order.reuse,
+                    processes=order.processes,
+                    on=order.on,
+                    workers=order.workers,
                 )
                 outcome = run_stage(job, stage)
             note_outcome(outcome)

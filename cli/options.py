@@ -90,6 +90,26 @@ Reuse = Annotated[
         show_default=False,
     ),
 ]
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="WHERE",
+        help="Spread the work over processes with Ray: local, auto, or a cluster's address, such as"
+        " ray://head:10001. The run's folder must be on a disk that all its machines share.",
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        help="With --on: how many processes.  [default: one for each core]",
+        show_default=False,
+    ),
+]
 Pilot = Annotated[
     int | None,
     typer.Option(

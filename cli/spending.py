@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from distill.allowance import Allowance, Limits
+    from distill.allowance import Limits
+    from distill.budget import Budget
     from distill.layout import RunLayout
     from distill.recipe import AnyTeacher
 
@@ -37,7 +38,7 @@ def allowance(
     teacher: "AnyTeacher | None",
     paths: "RunLayout",
     own: Path,
-) -> "Allowance | None":
+) -> "Budget | None":
     """What a run may spend; ``None`` without limits.
 
     Args:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.console import note
 from cli.filter_stage import filter_run
+from cli.over import generate_over
 from cli.spending import allowance
 from cli.train_stage import STUDENT, base_folder, train_run, train_variant, write_examples
 from cli.work import Job, Work
@@ -40,6 +41,7 @@ def do_stage(job: Job, stage: Stage) -> Work:
 def _generate(job: Job) -> Work:
     from distill.generate import generate
     from distill.prompt_file import PromptFile
+    from distill.scale.blocks import gather
     from distill.traces import hash_prompts
     from teachers import build
 
@@ -71,22 +73,26 @@ def _generate(job: Job) -> Work:
     finally:
         draft.unlink(missing_ok=True)
     with PromptFile(paths.train_prompts) as prompts:
+        gather(paths, prompts)  # what workers of an earlier try left
         if job.reuse is not None:
             _reuse(job, job.reuse, prompts, teacher, verifier)
-        report = generate(
-            prompts,
-            teacher,
-            verifier,
-            recipe.generate,
-            seed=recipe.seed,
-            journal_path=paths.traces,
-            needs_reasoning=recipe.filter.needs_reasoning,
-            needs_box=recipe.filter.needs_box,
-            asked_path=paths.requests,
-            allowance=allowance(job.limits, section, paths, paths.traces),
-            first=job.pilot,
-            on_progress=job.report,
-        )
+        if job.on is not None:
+            report = generate_over(job, job.on, teacher, verifier)
+        else:
+            report = generate(
+                prompts,
+                teacher,
+                verifier,
+                recipe.generate,
+                seed=recipe.seed,
+                journal_path=paths.traces,
+                needs_reasoning=recipe.filter.needs_reasoning,
+                needs_box=recipe.filter.needs_box,
+                asked_path=paths.requests,
+                allowance=allowance(job.limits, section, paths, paths.traces),
+                first=job.pilot,
+                on_progress=job.report,
+            )
     outputs = [paths.train_prompts, paths.traces]
     outputs += [paths.requests] if paths.requests.exists() else []
     return Work(begun, outputs, to_record(report), is_partial=job.pilot is not None)

@@ -26,6 +26,8 @@ class Job:
         pilot: Sample so many prompts only; ``None`` for all.
         reuse: Folder of a run whose answers are taken over; ``None`` for none.
         processes: Who trains; ``None`` for this process alone.
+        on: Where workers are; ``None`` for this process alone.
+        workers: How many of them; ``None`` for as many as fit.
     """
 
     run: RunDir
@@ -34,6 +36,8 @@ class Job:
     pilot: int | None = None
     reuse: Path | None = None
     processes: "Processes | Launched | None" = None
+    on: str | None = None
+    workers: int | None = None
 
     @property
     def launched(self) -> "Launched | None":

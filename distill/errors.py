@@ -94,3 +94,9 @@ class LicenceError(DistillError):
     """The terms of a base, a teacher or data that stand in the way of what the user wants."""
 
     exit_code = 12
+
+
+class ClusterError(DistillError):
+    """Machines to work on that do not answer, have no room, or do not share the run's folder."""
+
+    exit_code = 14

@@ -20,7 +20,7 @@ from typing import Any, Final
 from distill.errors import DataError, StageError
 from distill.filter_index import BrokenPlace, Index, build_index
 from distill.filter_merge import Merge
-from distill.filter_pool import judge_shards
+from distill.filter_pool import ShardSpread, judge_shards
 from distill.filter_sections import BlendSection
 from distill.filter_setup import FilterSetup
 from distill.filter_shard import ShardWork
@@ -61,6 +61,7 @@ def filter_traces(
     *,
     blend: BlendSection = _NO_BLEND,
     workers: int | None = None,
+    elsewhere: ShardSpread | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> FilterReport:
@@ -72,6 +73,7 @@ def filter_traces(
         paths: The folder that is written to.
         blend: What is mixed in.
         workers: Processes; ``None`` is one for each core, and none for a small input.
+        elsewhere: Who judges instead of them, such as workers of a cluster.
         on_progress: Called as shards are finished.
         on_note: Called with what the user should know of, such as an unused column.
 
@@ -93,7 +95,8 @@ def filter_traces(
     _keep_or_clear(work, index)
     index = index.save(paths.filter_work)
     stage = _Stage(given=given, work=work, blend=blend, paths=paths, index=index, verifier=verifier)
-    with closing(judge_shards(work, index.shards, workers=workers)) as judged:
+    judging = judge_shards(work, index.shards, workers=workers, elsewhere=elsewhere)
+    with closing(judging) as judged:
         for shard, (result, was_done) in enumerate(judged, start=1):
             stage.take(shard, result.tally, result.broken)
             if on_progress is not None:

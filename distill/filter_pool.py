@@ -7,7 +7,7 @@ judged here: starting a worker takes longer than judging a thousand traces.
 import os
 import signal
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -21,8 +21,17 @@ _AHEAD = 2
 """Shards that are handed out before their turn, for each worker."""
 
 
+Judged = Generator[ShardResult, None, None]
+ShardSpread = Callable[[ShardWork, Sequence[int]], Judged]
+"""Judges some shards of a file somewhere and gives what they came to, in their order."""
+
+
 def judge_shards(
-    work: ShardWork, shards: int, *, workers: int | None = None
+    work: ShardWork,
+    shards: int,
+    *,
+    workers: int | None = None,
+    elsewhere: ShardSpread | None = None,
 ) -> Generator[tuple[ShardResult, bool], None, None]:
     """Judge what is left of a file's shards.
 
@@ -30,6 +39,7 @@ def judge_shards(
         work: The file and how to judge it.
         shards: How many there are.
         workers: Processes; ``None`` is one for each core, and none for a few shards.
+        elsewhere: Who judges instead of processes of this machine.
 
     Yields:
         What each shard came to, in order, and whether an earlier try had finished it.
@@ -42,7 +52,10 @@ def judge_shards(
     left = [shard for shard in range(shards) if shard not in finished]
     wanted = workers if workers is not None else _cores() if len(left) >= _WORTH_A_POOL else 1
     count = min(wanted, len(left))
-    judged = _in_pool(work, left, count) if count > 1 else _here(work, left)
+    if elsewhere is not None and left:
+        judged = elsewhere(work, left)
+    else:
+        judged = _in_pool(work, left, count) if count > 1 else _here(work, left)
     with closing(judged):
         for shard in range(shards):
             if shard in finished and (known := finished_shard(work, shard)) is not None:
@@ -51,15 +64,13 @@ def judge_shards(
                 yield next(judged), False
 
 
-def _here(work: ShardWork, shards: Sequence[int]) -> Generator[ShardResult, None, None]:
+def _here(work: ShardWork, shards: Sequence[int]) -> Judged:
     if shards:
         with closing(ShardJudge(work)) as judge:
             yield from map(judge.judge, shards)
 
 
-def _in_pool(
-    work: ShardWork, shards: Sequence[int], count: int
-) -> Generator[ShardResult, None, None]:
+def _in_pool(work: ShardWork, shards: Sequence[int], count: int) -> Judged:
     context = get_context("spawn")
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(work,))
     waiting: list[Future[ShardResult]] = []

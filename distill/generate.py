@@ -3,8 +3,9 @@
 The traces are in the journal; the report says what came out of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from distill.allowance import Allowance
@@ -14,7 +15,7 @@ from distill.recipe import GenerateSection
 from distill.sampling import ProgressListener, sample_prompts
 from distill.schedule import SamplingPlan
 from distill.tally import KindFigures, SamplingOutcome
-from distill.types import Completer, Completion, Prompt, Usage, Verifier
+from distill.types import Completer, Prompt, Usage, Verifier
 from distill.verify.form import structure_fault
 
 
@@ -98,15 +99,8 @@ def generate(
         DataError: If ``until_correct`` is set and no prompt has a gold answer.
         DistillError: What ``sample_prompts`` raises.
     """
-    if section.until_correct is not None and all(prompt.answer is None for prompt in prompts):
-        raise DataError(
-            "generate.until_correct needs gold answers, and no prompt has one",
-            hint="Give the prompts an 'answer', or leave until_correct out.",
-        )
-
-    def find_fault(completion: Completion) -> str:
-        return structure_fault(completion, needs_reasoning=needs_reasoning, needs_box=needs_box)
-
+    refuse_without_gold(section, prompts)
+    find_fault = partial(structure_fault, needs_reasoning=needs_reasoning, needs_box=needs_box)
     with Journal.open(journal_path) as journal:
         outcome = sample_prompts(
             prompts,
@@ -123,6 +117,26 @@ def generate(
             find_fault=find_fault,
             on_progress=on_progress,
         )
+    return report_of(outcome, completer, section)
+
+
+def refuse_without_gold(section: GenerateSection, prompts: Iterable[Prompt]) -> None:
+    """Refuse to sample until an answer is right where nobody can know.
+
+    Raises:
+        DataError: If ``until_correct`` is set and no prompt has a gold answer.
+    """
+    if section.until_correct is not None and all(prompt.answer is None for prompt in prompts):
+        raise DataError(
+            "generate.until_correct needs gold answers, and no prompt has one",
+            hint="Give the prompts an 'answer', or leave until_correct out.",
+        )
+
+
+def report_of(
+    outcome: SamplingOutcome, completer: Completer, section: GenerateSection
+) -> GenerateReport:
+    """What the stage reports of a sampling run."""
     return GenerateReport(
         model=completer.model,
         prompts=sum(kind.prompts for kind in outcome.kinds),

@@ -176,6 +176,7 @@ def wait_for_writer(path: Path, seconds: float) -> None:
     Raises:
         RunDirError: If somebody still does after so many seconds.
     """
+    make_folder(path.parent)
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -18,7 +18,7 @@ STAGES: Final[tuple[Stage, ...]] = ("generate", "filter", "train", "eval")
 
 # Files and folders that a stage makes, whether it is finished or not.
 MADE_BY: Final[Mapping[Stage, tuple[str, ...]]] = {
-    "generate": ("prompts/train.jsonl", "traces.jsonl", "requests.jsonl"),
+    "generate": ("prompts/train.jsonl", "traces.jsonl", "requests.jsonl", ".scale"),
     "filter": (
         *("traces.verdicts.parquet", "train.parquet", "filter.html", "filter.json"),
         *("broken.jsonl", ".filter", "judge"),
@@ -144,6 +144,16 @@ class RunLayout:
     def requests(self) -> Path:
         """Journal of what was asked of an endpoint, noted before it was sent."""
         return self.root / "requests.jsonl"
+
+    @property
+    def scale(self) -> Path:
+        """What workers on several machines write to, gone when all is gathered."""
+        return self.root / ".scale"
+
+    @property
+    def blocks(self) -> Path:
+        """Their journals: while it is there, it holds all that `traces` and `requests` do."""
+        return self.scale / "blocks"
 
     @property
     def verdicts(self) -> Path:

@@ -188,6 +188,15 @@ class KindFigures:
     samples: int
     accepted: int
 
+    def __add__(self, other: "KindFigures") -> "KindFigures":
+        return KindFigures(
+            self.kind,
+            self.prompts + other.prompts,
+            self.covered + other.covered,
+            self.samples + other.samples,
+            self.accepted + other.accepted,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingOutcome:

@@ -36,6 +36,7 @@ class Settings:
         refuses: Status that every request gets, such as 402; 0 for none.
         alpha: Of the Beta distribution that a prompt's pass rate comes from.
         beta: Likewise.
+        draws_by_seed: Whether the seed of a request says which answer it gets, not its turn.
         ledger: File for one line per answer that was produced.
     """
 
@@ -60,6 +61,7 @@ class Settings:
     refuses: int = 0
     alpha: float = 0.8
     beta: float = 0.5
+    draws_by_seed: bool = False
     ledger: str = ""
 
     def __post_init__(self) -> None:

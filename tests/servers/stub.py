@@ -61,7 +61,8 @@ class Stub:
         if fault in ("429", "500"):
             return self._fail(fault)
         wanted = asked.get("n") or 1
-        drawn = self._draw(text, wanted if self._settings.honours_n else 1)
+        seed = asked.get("seed") if self._settings.draws_by_seed else None
+        drawn = self._draw(text, wanted if self._settings.honours_n else 1, seed)
         latency = self._answers.latency(text, attempt)
         if fault == "hang":
             self._ledger.counts["hang"] += 1
@@ -96,8 +97,8 @@ class Stub:
             response.headers["Retry-After"] = f"{self._settings.retry_after:g}"
         return response
 
-    def _draw(self, text: str, n: int) -> list[Drawn]:
-        first = self._ledger.answers[text]
+    def _draw(self, text: str, n: int, seed: int | None) -> list[Drawn]:
+        first = self._ledger.answers[text] if seed is None else seed
         self._ledger.answers[text] += n
         return [self._answers.draw(text, ordinal) for ordinal in range(first, first + n)]
 
