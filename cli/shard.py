@@ -17,7 +17,18 @@ def shard(
         ),
     ],
     *,
-    gpus: Annotated[str, typer.Option(metavar="NxSIZE", help="GPUs, such as 16x80GB or 8xH200.")],
+    gpus: Annotated[
+        str | None,
+        typer.Option(metavar="NxSIZE", help="GPUs, such as 16x80GB or 8xH200.", show_default=False),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help='Main memory in place of GPUs, for kind = "local".',
+            show_default=False,
+        ),
+    ] = None,
     context: Annotated[
         str, typer.Option(metavar="TOKENS", help="Prompt and answer of one sequence.")
     ] = "32k",
@@ -65,12 +76,19 @@ def shard(
     """
     from cli.fit import read_tokens
     from cli.shard_figures import show, show_command
+    from cli.shard_memory import read_place, show_memory
     from teachers.shard_cost import Job, Speed, read_gpus
     from teachers.shard_model import find_model
     from teachers.shard_plan import Wish
 
-    cluster = read_gpus(gpus, node)
+    read_place(gpus, memory)
     found = find_model(model, weights)
+    if gpus is None:
+        only_gpus = {"--prompts": prompts, "--speed": speed, "--print": print_only}
+        given = [name for name, value in only_gpus.items() if value is not None]
+        show_memory(found, memory or "", context, batch, given, as_json=as_json)
+        return
+    cluster = read_gpus(gpus, node)
     wish = Wish(read_tokens("--context", context), batch)
     job = None if prompts is None else Job(prompts, tokens, price)
     measured = (

@@ -64,7 +64,7 @@ def show(
     if as_json:
         say_json(_summary(model, cluster, wish, answer))
     else:
-        _say_model(model)
+        say_model(model)
         if answer.plans:
             _say_device(answer, cluster, wish)
             _say_layouts(answer, wish)
@@ -115,7 +115,8 @@ def _answer(
     return _Answer(plans, fits, batch, enough, costs)
 
 
-def _say_model(model: "PlannedModel") -> None:
+def say_model(model: "PlannedModel") -> None:
+    """Name, size and format, and what a user should know."""
     from teachers.shard_weights import active_parameters, parameters
 
     facts = model.facts
@@ -141,7 +142,10 @@ def _say_device(answer: _Answer, cluster: "Cluster", wish: "Wish") -> None:
     rows.append(
         [f"cache of {answer.batch:,} x {wish.context_tokens:,}", _gib(best.cache(answer.batch))]
     )
-    rows += [["work of a step", _gib(best.work)], ["the server's own (assumed)", _gib(best.server)]]
+    rows += [
+        ["work of a step", _gib(best.work)],
+        ["runtime: CUDA, NCCL, graphs (published)", _gib(best.server)],
+    ]
     rows.append(["in all", _gib(best.total(answer.batch))])
     rows.append(["to be used", _gib(best.usable)])
     say(table(rows))

@@ -15,12 +15,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from engine.footprint import ROOM, capacity_for, whole_steps
 from engine.row import Row
-
-PLACES_STEP = 16
-"""Capacities are multiples of this."""
-_FIRST_CAPACITY = 128
-_ROOM = 1.25  # buffers are made a little larger than needed, so that each row is copied rarely
 
 
 class Lane:
@@ -50,7 +46,7 @@ class Lane:
                 one.new_zeros(0, one.shape[-3], self.capacity, one.shape[-1]) for one in states
             ]
         if found[0].shape[0] < len(self.rows):
-            found = [_resized(buffer, int(len(self.rows) * _ROOM)) for buffer in found]
+            found = [_resized(buffer, int(len(self.rows) * ROOM)) for buffer in found]
         self._buffers[layer] = found
         return found
 
@@ -96,8 +92,8 @@ class Lane:
         for layer, buffers in list(self._buffers.items()):
             if not self.rows:
                 del self._buffers[layer]
-            elif buffers[0].shape[0] > 2 * _ROOM * len(self.rows):
-                size = int(len(self.rows) * _ROOM)
+            elif buffers[0].shape[0] > 2 * ROOM * len(self.rows):
+                size = int(len(self.rows) * ROOM)
                 self._buffers[layer] = [_resized(buffer, size) for buffer in buffers]
 
 
@@ -110,7 +106,7 @@ class Lanes:
         Args:
             longest: No row holds more tokens.
         """
-        self._longest = -(-longest // PLACES_STEP) * PLACES_STEP
+        self._longest = whole_steps(longest)
         self._lanes: dict[int, Lane] = {}
 
     def __iter__(self) -> Iterator[Lane]:
@@ -129,10 +125,7 @@ class Lanes:
 
     def capacity_for(self, tokens: int) -> int:
         """Places that a row of so many tokens gets."""
-        capacity = _FIRST_CAPACITY
-        while capacity < tokens:
-            capacity *= 2
-        return min(capacity, self._longest)
+        return capacity_for(tokens, self._longest)
 
     def place(self, row: Row, tokens: int) -> tuple[Lane, int]:
         """Give a row a place for so many tokens; which lane, and where in it."""

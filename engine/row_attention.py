@@ -20,7 +20,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from engine.lanes import PLACES_STEP, Lane
+from engine.lanes import Lane
 from engine.latent import LatentTap, absorbed
 
 ROWS = "engine_rows"
@@ -171,11 +171,6 @@ def row_attention(
         return output[..., :width], weights
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     return row_step.attend(module, query, key, value, scale), None
-
-
-def whole_steps(tokens: int) -> int:
-    """Tokens rounded up: a CPU library treats the rest of a division in another order."""
-    return -(-tokens // PLACES_STEP) * PLACES_STEP
 
 
 AttentionInterface.register(ROWS, row_attention)

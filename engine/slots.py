@@ -18,13 +18,13 @@ from itertools import pairwise
 import torch
 from transformers import PreTrainedModel
 
+from engine.footprint import READ_AT_ONCE_TOKENS, whole_steps
 from engine.lanes import Lanes
 from engine.latent import LatentTap, is_latent
 from engine.row import Row
-from engine.row_attention import ROWS, Part, Reading, Writing, whole_steps
+from engine.row_attention import ROWS, Part, Reading, Writing
 
 LEAST_ROWS = 4
-_READ_AT_ONCE_TOKENS = 16_384
 
 
 class SlotRunner:
@@ -72,7 +72,7 @@ class SlotRunner:
         for row in rows:
             groups.setdefault(tuple(row.prompt_ids), []).append(row)
         scores: dict[int, torch.Tensor] = {}
-        for batch in _batches(list(groups), _READ_AT_ONCE_TOKENS):
+        for batch in _batches(list(groups), READ_AT_ONCE_TOKENS):
             for prompt_ids, scores_V in zip(batch, self._read(batch, groups), strict=True):
                 scores |= {id(row): scores_V for row in groups[prompt_ids]}
         return torch.stack([scores[id(row)] for row in rows])

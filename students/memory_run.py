@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, cast, get_args
 
+from engine.footprint import Widths, drawing_bytes, held_places, reading_bytes
 from students.catalog import Architecture
 from students.export.gguf_format import size_bytes
 from students.export.gguf_kinds import Quant, kind_of
@@ -30,8 +31,6 @@ PROMPT_TOKENS = 2048
 _LLAMA_CPP_TOKENS = 512
 # CUDA's context and the allocator's leftovers; llama.cpp takes less.
 _OVERHEAD_BYTES: Final[Mapping[bool, int]] = {False: 600 * 1024**2, True: 300 * 1024**2}
-# Our engine's lanes (`engine.lanes`): the shortest, each twice the one before. A test compares.
-_FIRST_LANE_TOKENS = 128
 _NF4_BLOCK = 64
 _GGUF_NAMES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 
@@ -95,10 +94,7 @@ def cache_tokens(facts: Architecture, context_tokens: int, *, is_gguf: bool) -> 
     """
     if is_gguf:
         return context_tokens
-    lane, earlier = _FIRST_LANE_TOKENS, 0
-    while lane < context_tokens:
-        lane, earlier = 2 * lane, lane
-    return min(lane, max(facts.context_tokens, context_tokens)) + earlier
+    return held_places(1, context_tokens, max(facts.context_tokens, context_tokens))
 
 
 def weight_bytes(facts: Architecture, format_: RunFormat) -> int:
@@ -143,10 +139,12 @@ def _gguf_tensors(facts: Architecture) -> Iterator[tuple[str, tuple[int, ...]]]:
 def _work_bytes(facts: Architecture, prompt_tokens: int, *, is_gguf: bool) -> int:
     """The widest part of a layer while a prompt is read, and the logits."""
     queries, keys = facts.heads * facts.head_dim, facts.kv_heads * facts.head_dim
-    width = 4 * facts.hidden + max(3 * facts.intermediate, 3 * (queries + 2 * keys))
     if is_gguf:  # fp32, with logits of every token
+        width = 4 * facts.hidden + max(3 * facts.intermediate, 3 * (queries + 2 * keys))
         return 4 * _LLAMA_CPP_TOKENS * (width + facts.vocabulary)
-    return 2 * prompt_tokens * width + 4 * 4 * facts.vocabulary
+    has_norms = facts.model_type == "qwen3"
+    widths = Widths(facts.hidden, queries, keys, keys, facts.intermediate, has_norms=has_norms)
+    return max(reading_bytes(widths, prompt_tokens, 2), drawing_bytes(1, facts.vocabulary, 2))
 
 
 def _contexts(limit: int) -> Iterator[int]:

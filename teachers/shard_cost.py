@@ -127,17 +127,38 @@ def read_gpus(text: str, node: int = 8) -> Cluster:
     """
     count, _, size = text.strip().lower().partition("x")
     names = {name.lower(): gib for name, gib in known_gpus().items()}
-    try:
-        gib = names.get(size) or float(size.removesuffix("b").removesuffix("i").removesuffix("g"))
-        gpus = int(count)
-    except ValueError:
-        gib, gpus = 0, 0
-    if not 1 <= gpus <= 4096 or not 0.1 <= gib <= 10_000:  # noqa: PLR2004 - a toy to a cluster
+    gib = names.get(size) or _gib(size)
+    gpus = int(count) if count.isdecimal() else 0
+    if not 1 <= gpus <= 4096 or not gib:  # noqa: PLR2004 - of a cluster
         raise RecipeError(
             f"{text}: not a number of GPUs and their memory",
             hint=f"such as 16x80GB, or a name: 8x{', 8x'.join(known_gpus())}",
         )
     return Cluster(gpus, int(gib * GIB), node)
+
+
+def read_gib(option: str, text: str) -> int:
+    """Bytes of a memory's size; GB is taken as GiB, as memory is sold.
+
+    Raises:
+        RecipeError: If it is no size.
+
+    Example:
+        >>> read_gib("--memory", "64GB") == read_gib("--memory", "64") == 64 * GIB
+        True
+    """
+    if not (gib := _gib(text.strip().lower())):
+        raise RecipeError(f"{option} {text}: not a size of memory", hint=f"such as {option} 64GB")
+    return int(gib * GIB)
+
+
+def _gib(text: str) -> float:
+    """A size from a toy's memory to a cluster's; 0 if it is none."""
+    try:
+        gib = float(text.removesuffix("b").removesuffix("i").removesuffix("g"))
+    except ValueError:
+        return 0.0
+    return gib if 0.1 <= gib <= 100_000 else 0.0  # noqa: PLR2004
 
 
 def known_gpus() -> Mapping[str, int]:

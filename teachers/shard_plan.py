@@ -19,7 +19,9 @@ _NODE: Final = 8
 _USABLE: Final = 0.92
 """Share of a GPU that a server may take; the rest is left for fragments."""
 _SERVER_BYTES: Final = 3 * GIB
-"""Assumed per GPU, beside tensors: driver context, communication buffers, captured graphs."""
+"""Per GPU beside tensors, by what others have published: vLLM's logs name 0.2-0.4 GiB that are not
+torch's (vllm issues 14452, 15340) beside the driver's context of half a GiB; captured graphs of R1
+took up to 10 GiB in early 2025 (open-r1 43) and 2 is usual now. Read yours off the server's log."""
 _PREFILL_TOKENS: Final = 8192
 _ENOUGH_SEQUENCES: Final = 64
 """Per GPU: more at once hardly make it faster."""

@@ -71,3 +71,37 @@ def test_the_command_that_serves_it_can_be_printed_alone(tmp_path: Path) -> None
 def test_what_are_no_gpus_is_answered_with_an_example(text: str) -> None:
     with pytest.raises(RecipeError, match="not a number of GPUs"):
         read_gpus(text)
+
+
+def test_main_memory_is_planned_with_its_runtime_and_the_rows_that_fit(tmp_path: Path) -> None:
+    given = ("shard", "Qwen3-30B-A3B", "--context", "8k", "--memory")
+    shown = invoke_in(tmp_path, *given, "80GB")
+    assert shown.code == 0, shown.err
+    assert "runtime: Python, torch (measured)" in shown.out
+    plan = json.loads(invoke_in(tmp_path, *given, "80GB", "--json").out)
+    assert plan["weights"] + plan["cache"] + plan["work"] + plan["runtime"] == plan["total_bytes"]
+    assert plan["total_bytes"] <= 80 * 1024**3
+    refused = invoke_in(tmp_path, *given, "80GB", "--batch", str(plan["rows_that_fit"] + 1))
+    assert refused.code == 6
+    assert f"--batch {plan['rows_that_fit']}," in refused.err
+    too_small = invoke_in(tmp_path, *given, "24GB")
+    assert too_small.code == 6
+    enough = too_small.err.partition("--memory ")[2].split(",")[0]
+    assert invoke_in(tmp_path, *given, enough).code == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ((), "neither --gpus nor --memory"),
+        (("--gpus", "8xH200", "--memory", "64GB"), "both are given"),
+        (("--memory", "much"), "not a size of memory"),
+        (("--memory", "64GB", "--prompts", "10"), "--prompts: for GPUs only"),
+    ],
+)
+def test_a_place_that_is_not_clear_is_asked_for(
+    tmp_path: Path, given: tuple[str, ...], said: str
+) -> None:
+    shown = invoke_in(tmp_path, "shard", "Qwen3-30B-A3B", *given)
+    assert shown.code == 2
+    assert said in shown.err
