@@ -208,6 +208,30 @@ def test_what_vllm_refuses_is_told_in_its_words(tmp_path: Path) -> None:
         asyncio.run(asked_of(refuse, ChatRequest([Message("user", "x")]), tmp_path))
 
 
+def test_a_program_that_has_died_is_told_in_its_own_words(tmp_path: Path) -> None:
+    code = "print('out of memory'); raise SystemExit(7)"
+    process = ServerProcess([sys.executable, "-c", code], {}, tmp_path / "log")
+    wait_for(lambda: process.code is not None)
+    backend = backend_of(RunningServer("http://127.0.0.1:9/v1", process))
+    assert backend.fault().startswith("vLLM ended with exit code 7")
+    assert "out of memory" in backend.fault()
+    with pytest.raises(ModelError, match="out of memory"):
+        asyncio.run(items_of(backend, ChatRequest([Message("user", "x")])))
+    assert backend.running == 0
+    process.end()
+
+
+def backend_of(server: RunningServer) -> VllmBackend:
+    return VllmBackend(
+        server, load_tokenizer(EMBEDDED), end_ids={1}, context_tokens=64, max_tokens=200
+    )
+
+
+async def items_of(backend: VllmBackend, request: ChatRequest) -> list[Delta | End]:
+    async with aclosing(backend.complete(request, 0)) as items:
+        return [item async for item in items]
+
+
 async def asked_of(
     handler: Callable[[web.Request], object], request: ChatRequest, folder: Path
 ) -> list[Delta | End]:
@@ -220,15 +244,7 @@ async def asked_of(
     process = ServerProcess(["sleep", "600"], {}, folder / "log")
     try:
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        backend = VllmBackend(
-            RunningServer(url, process, "of-this-test"),
-            load_tokenizer(EMBEDDED),
-            end_ids={1},
-            context_tokens=64,
-            max_tokens=200,
-        )
-        async with aclosing(backend.complete(request, 0)) as items:
-            return [item async for item in items]
+        return await items_of(backend_of(RunningServer(url, process, "of-this-test")), request)
     finally:
         process.end()
         await runner.cleanup()
