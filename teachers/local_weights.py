@@ -100,7 +100,7 @@ def _load(checkpoint: Checkpoint, device_map: DeviceMap, offload: Path | None) -
         shutil.rmtree(scratch, ignore_errors=True)
         raise
     if model.device.type == "cpu":
-        _map_from(scratch, model)
+        map_from(scratch, model)
     if any(parameter.device.type == "meta" for parameter in model.parameters()):
         weakref.finalize(model, shutil.rmtree, scratch, ignore_errors=True)
     else:  # what is mapped stays readable, and nothing is left behind after a kill
@@ -151,7 +151,7 @@ def read_weights(checkpoint: Checkpoint, **places: Any) -> PreTrainedModel:  # n
     return model
 
 
-def _map_from(scratch: Path, model: PreTrainedModel) -> None:
+def map_from(scratch: Path, model: PreTrainedModel) -> None:
     """Let the kernel read from disk what a step touches, and keep what is touched often.
 
     Accelerate's hooks would read all experts of a layer for each step.
