@@ -10,7 +10,8 @@ of processes, files or requests.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -50,6 +51,10 @@ class Cut:
     kv_heads: int
 
 
+Cutting = Callable[[int], Cut]
+"""How a model would lie on a number of ranks, in one way."""
+
+
 def empty_model(config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     """A model without weights."""
     with quiet_transformers(), torch.device("meta"):
@@ -76,35 +81,50 @@ def distributed_config(parallel: Parallel, model: PreTrainedModel, size: int) ->
     return DistributedConfig(tp_size=size, tp_plan=plan, ep_size=experts)
 
 
-def cut(model: PreTrainedModel, parallel: Parallel, size: int) -> Cut:
+def cut(model: PreTrainedModel, parallel: Parallel, size: int, *, block: int = 1) -> Cut:
     """How a model would lie on so many ranks.
 
     Args:
         model: Without weights.
         parallel: What is shared out.
         size: Ranks.
+        block: Rows and columns that share a scale in the checkpoint: no rank gets part of one.
     """
+    return _cutting(model, parallel, block)(size)
+
+
+def _cutting(model: PreTrainedModel, parallel: Parallel, block: int) -> Cutting:
+    """The same for any number of ranks; layers that are alike are looked at once."""
     rules = _rules(model, parallel)
-    problems = dict.fromkeys(_uneven_heads(model, rules, size))
-    held = 0
-    for name, parameter in model.named_parameters():
-        style = _style(name, rules)
-        axis = _axis(style, parameter.dim())
-        if axis is None:
-            held += parameter.nbytes
-            continue
-        length = parameter.shape[axis]
-        held += parameter.nbytes * -(-length // size) // length
-        width = length // 2 if style.startswith("packed") else length
-        if width % size and style == _EXPERTS:
-            problems[f"{length} routed experts"] = None
-        elif width % size and style not in _MAY_BE_UNEVEN and not _is_attention(name):
-            problems[f"the width {width}"] = None
-    return Cut(tuple(problems), held, _kv_heads(model, rules, size) or 0)
+    alike = Counter(
+        (_starred(name), tuple(weight.shape), weight.nbytes)
+        for name, weight in model.named_parameters()
+    )
+
+    def cut_over(size: int) -> Cut:
+        problems = dict.fromkeys(_uneven_heads(model, rules, size))
+        held = 0
+        for (name, shape, nbytes), count in alike.items():
+            style = _style(name, rules)
+            axis = _axis(style, len(shape))
+            length = 1 if axis is None else shape[axis]
+            part = 1 if axis is None else -(-length // size)
+            held += count * (nbytes * part // length)
+            if axis is not None and (problem := _uneven(name, style, length, size, block)):
+                problems[problem] = None
+        return Cut(tuple(problems), held, _kv_heads(model, rules, size) or 0)
+
+    return cut_over
 
 
 def check_cut(
-    model: PreTrainedModel, parallel: Parallel, size: int, room_bytes: int, *, is_fp8: bool = False
+    model: PreTrainedModel,
+    parallel: Parallel,
+    size: int,
+    room_bytes: int,
+    *,
+    block: int = 1,
+    is_fp8: bool = False,
 ) -> Cut:
     """How a model will lie on so many ranks.
 
@@ -113,28 +133,29 @@ def check_cut(
         parallel: What is shared out.
         size: Ranks.
         room_bytes: Free memory of a rank.
+        block: As ``cut`` takes it.
         is_fp8: Whether the weights stay in FP8, half of the model's own size.
 
     Raises:
         ModelError: If it cannot be cut so, or a rank has too little room; says what would do.
     """
+    ways = {way: _cutting(model, way, block) for way in get_args(Parallel) if _rules(model, way)}
     name = model.config.model_type
-    if not _rules(model, parallel):
-        others = [one for one in get_args(Parallel) if _rules(model, one)]
+    if parallel not in ways:
         raise ModelError(
             f"teacher.parallel = '{parallel}': transformers has no such plan for {name}",
-            hint=f"it has one for {' and '.join(others)}" if others else "use one process",
+            hint=f"it has one for {' and '.join(ways)}" if ways else "use one process",
         )
-    found = cut(model, parallel, size)
+    found = ways[parallel](size)
     if found.problems:
         raise ModelError(
             f"{size} processes cannot share out {name} by '{parallel}': {size} does not divide "
             f"{' or '.join(found.problems)}",
-            hint=_what_divides(model, parallel, size),
+            hint=_what_divides(parallel, size, ways),
         )
     factor = 2 if is_fp8 else 1
     if found.rank_bytes > room_bytes * factor:
-        enough = _enough(model, parallel, size, room_bytes * factor)
+        enough = _enough(ways[parallel], size, room_bytes * factor)
         raise ModelError(
             f"each of {size} processes would hold {_gib(found.rank_bytes // factor)} of weights "
             f"and has {_gib(room_bytes)}",
@@ -156,9 +177,8 @@ def _rules(model: PreTrainedModel, parallel: Parallel) -> Mapping[str, str]:
 
 
 def _style(name: str, rules: Mapping[str, str]) -> str:
-    """The style of a parameter: its own, or else that of its module."""
-    starred = _starred(name)
-    return rules.get(starred) or rules.get(starred.rpartition(".")[0], _WHOLE)
+    """The style of a parameter with stars: its own, or else that of its module."""
+    return rules.get(name) or rules.get(name.rpartition(".")[0], _WHOLE)
 
 
 def _axis(style: str, axes: int) -> int | None:
@@ -172,6 +192,19 @@ def _axis(style: str, axes: int) -> int | None:
     return _EMBEDDINGS.get(style)
 
 
+def _uneven(name: str, style: str, length: int, size: int, block: int) -> str | None:
+    """Why a weight cannot be cut into so many parts."""
+    if style == _EXPERTS:
+        return f"{length} routed experts" if length % size else None
+    unit = block if ".layers." in name else 1
+    if style in _MAY_BE_UNEVEN or (unit == 1 and "attn" in name):  # where heads are shared out
+        return None
+    width = length // 2 if style.startswith("packed") else length
+    if width % (size * unit) == 0:
+        return None
+    return f"the width {width} in blocks of {unit}" if unit > 1 else f"the width {width}"
+
+
 def _uneven_heads(model: PreTrainedModel, rules: Mapping[str, str], size: int) -> Iterator[str]:
     heads = model.config.get_text_config().num_attention_heads
     split = {name.rpartition(".")[2] for name, style in rules.items() if style == "colwise"}
@@ -179,11 +212,6 @@ def _uneven_heads(model: PreTrainedModel, rules: Mapping[str, str], size: int) -
         yield f"{heads} attention heads"
     if _kv_heads(model, rules, size) is None:
         yield f"{_kv_heads(model, rules, 1)} heads of keys and values"
-
-
-def _is_attention(name: str) -> bool:
-    """Whether heads are shared out there, not widths."""
-    return "attn" in name or "attention" in name
 
 
 def _kv_heads(model: PreTrainedModel, rules: Mapping[str, str], size: int) -> int | None:
@@ -194,26 +222,22 @@ def _kv_heads(model: PreTrainedModel, rules: Mapping[str, str], size: int) -> in
     return found if found is None or isinstance(found, int) else max(found)
 
 
-def _what_divides(model: PreTrainedModel, parallel: Parallel, size: int) -> str:
+def _what_divides(parallel: Parallel, size: int, ways: Mapping[str, Cutting]) -> str:
     """Numbers of processes near this one that can share it out, and other ways for this one."""
     most = min(2 * size, _MOST_RANKS)
-    works = [n for n in range(2, most + 1) if not cut(model, parallel, n).problems]
-    ways = [
-        one
-        for one in get_args(Parallel)
-        if one != parallel and _rules(model, one) and not cut(model, one, size).problems
-    ]
+    works = [n for n in range(2, most + 1) if not ways[parallel](n).problems]
+    others = [way for way, cutting in ways.items() if not cutting(size).problems]
     hints = []
     if works:
         hints.append(f"with '{parallel}' these numbers work: {', '.join(map(str, works[-6:]))}")
-    if ways:
-        hints.append(f"{size} processes can share it out by {' or '.join(ways)}")
+    if others:
+        hints.append(f"{size} processes can share it out by {' or '.join(others)}")
     return "; ".join(hints) or "use one process"
 
 
-def _enough(model: PreTrainedModel, parallel: Parallel, size: int, room_bytes: int) -> int | None:
+def _enough(cutting: Cutting, size: int, room_bytes: int) -> int | None:
     for more in range(size + 1, _MOST_RANKS + 1):
-        found = cut(model, parallel, more)
+        found = cutting(more)
         if not found.problems and found.rank_bytes <= room_bytes:
             return more
     return None

@@ -8,7 +8,7 @@ from distill.local_section import LocalTeacher
 from engine.folder import LoadedModel
 from engine.meeting import Meeting, device_type
 from engine.memory import budget_tokens_for
-from teachers.local_checkpoint import open_checkpoint
+from teachers.local_checkpoint import Checkpoint, open_checkpoint
 from teachers.local_cut import check_cut, cut, distributed_config, empty_model, fitting
 from teachers.local_places import memory_bytes
 from teachers.local_weights import read_weights
@@ -51,7 +51,9 @@ def check_share(section: LocalTeacher, size: int, neighbours: int) -> tuple[str,
     outline = empty_model(checkpoint.config, checkpoint.dtype)
     parallel = fitting(section.parallel, outline)
     room = _free_bytes() / _sharers(neighbours) * _WEIGHTS_SHARE
-    found = check_cut(outline, parallel, size, int(room), is_fp8=checkpoint.is_fp8)
+    found = check_cut(
+        outline, parallel, size, int(room), block=_block(checkpoint), is_fp8=checkpoint.is_fp8
+    )
     whole = sum(parameter.nbytes for parameter in outline.parameters())
     share = f"{size} processes by '{parallel}', {found.rank_bytes / whole:.0%} of the weights each"
     return (*checkpoint.notes, share)
@@ -76,6 +78,12 @@ def load_share(section: LocalTeacher, meeting: Meeting) -> Share:
     return Share(
         loaded, cut(outline, parallel, meeting.size).kv_heads, _sharers(meeting.neighbours)
     )
+
+
+def _block(checkpoint: Checkpoint) -> int:
+    """Rows and columns that share a scale in a checkpoint; 1 without scales."""
+    settings = getattr(checkpoint.config, "quantization_config", None) or {}
+    return int((settings.get("weight_block_size") or [1])[0])
 
 
 def _sharers(neighbours: int) -> int:

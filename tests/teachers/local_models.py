@@ -22,8 +22,8 @@ BLOCK = 128
 def tiny(model_type: str, **changes: Any) -> PreTrainedModel:
     """A model of random weights over the embedded tokenizer."""
     torch.manual_seed(0)
-    ends = {"eos_token_id": END, "pad_token_id": 0, "bos_token_id": None}
-    model: PreTrainedModel = build(model_type, vocab_size=VOCABULARY, **ends, **changes)
+    usual = {"vocab_size": VOCABULARY, "eos_token_id": END, "pad_token_id": 0, "bos_token_id": None}
+    model: PreTrainedModel = build(model_type, **{**usual, **changes})
     # Random weights of the usual size give nearly equal logits: any two sums disagree.
     with torch.no_grad():
         for parameter in model.parameters():
