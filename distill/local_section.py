@@ -97,7 +97,7 @@ class LocalTeacher(Section):
     parallel: Literal["tensor", "expert", "tensor+expert"] = "tensor+expert"
     """What several processes share out: matrices, routed experts, or both."""
 
-    stall_seconds: float = Field(default=90.0, gt=0)
+    stall_seconds: float = Field(default=60.0, gt=0)
     """With several processes: one that is silent, or behind, for so long ends the job."""
 
     usd_per_gpu_hour: float | None = Field(default=None, ge=0)
