@@ -42,7 +42,7 @@ def plan(
     _say(made)
     if loaded.verify.kind == "judge":
         note("\nNot in it: what the judge of [verify] costs, about one question for each answer.")
-    is_paid = made.is_billed or made.usd_per_gpu_hour is not None
+    is_paid = made.is_billed or made.gpu_rows or made.usd_per_gpu_hour is not None
     if not any(one.is_measured for one in made.generate.assumptions) and is_paid:
         note(f"\nTo measure instead: {order.command('generate')} --pilot 20")
 
@@ -59,6 +59,7 @@ class MadePlan:
         entry: What it charges, if that is known.
         usd_per_gpu_hour: What it costs otherwise; ``None`` if the recipe does not say.
         place: Where the weights of a local teacher go; empty if that is not known yet.
+        gpu_rows: Hours and money of an engine teacher, as they are shown; empty for others.
     """
 
     generate: "Plan"
@@ -67,6 +68,7 @@ class MadePlan:
     entry: "PriceEntry | None"
     usd_per_gpu_hour: float | None = None
     place: str = ""
+    gpu_rows: "tuple[tuple[str, str], ...]" = ()
 
 
 def plan_of(recipe: "Recipe", folder: Path) -> MadePlan:
@@ -78,6 +80,7 @@ def plan_of(recipe: "Recipe", folder: Path) -> MadePlan:
     """
     import time
 
+    from cli.plan_hours import gpu_rows
     from cli.stages import stream_prompts_of
     from distill.recipe import ApiTeacher, missing
     from teachers import prices_of
@@ -87,13 +90,15 @@ def plan_of(recipe: "Recipe", folder: Path) -> MadePlan:
     evaluate = None
     if is_billed and evaluation is not None and "teacher" in evaluation.models:
         evaluate = _evaluation(recipe, folder)
+    generate = generation(recipe, folder, stream_prompts_of(recipe.prompts or missing("prompts")))
     return MadePlan(
-        generation(recipe, folder, stream_prompts_of(recipe.prompts or missing("prompts"))),
+        generate,
         evaluate,
         is_billed,
         prices_of(teacher).entry(time.time()),
         getattr(teacher, "usd_per_gpu_hour", None),
         _place(teacher),
+        tuple(gpu_rows(teacher, generate)),
     )
 
 
@@ -194,8 +199,10 @@ def _measured(recipe: "Recipe", prompts: "Iterable[Prompt]") -> "PromptFigures":
 
 def _pace(teacher: "AnyTeacher") -> "Pace":
     from distill.plan import Pace
-    from distill.recipe import ApiTeacher
+    from distill.recipe import ApiTeacher, EngineTeacher
 
+    if isinstance(teacher, EngineTeacher):
+        teacher = teacher.api("http://127.0.0.1/v1")
     if not isinstance(teacher, ApiTeacher):
         return Pace(1)
     from teachers.catalog import find_endpoint, find_model
@@ -219,6 +226,7 @@ def _as_json(recipe: "Recipe", folder: Path, made: MadePlan) -> dict[str, Any]:
         **to_record(made.generate),
         "eval": None if evaluate is None else to_record(evaluate),
         "place": made.place,
+        "gpus": dict(made.gpu_rows),
     }
 
 
@@ -258,6 +266,8 @@ def _rows(plan_: "Plan", made: MadePlan) -> list[tuple[str, str]]:
         ("samples", samples),
         ("tokens", usage_text(plan_.usage)),
     ]
+    if made.gpu_rows:
+        return [*rows, *made.gpu_rows]
     if made.usd_per_gpu_hour is not None:
         return [*rows, ("cost", _hours_text(plan_, made.usd_per_gpu_hour))]
     if not made.is_billed:

@@ -39,10 +39,13 @@ class Meter:
     silent: int = 0
     unanswered: int = 0
     elsewhere: float = 0.0
+    dearest: float = 0.0
 
     def __add__(self, other: "Meter") -> "Meter":
         pairs = zip(astuple(self), astuple(other), strict=True)
-        return Meter(*(mine + theirs for mine, theirs in pairs))
+        total = Meter(*(mine + theirs for mine, theirs in pairs))
+        total.dearest = max(self.dearest, other.dearest)
+        return total
 
     def add(self, amount: float | None, unanswered: int) -> None:
         """Count a sample; one that cost nothing says nothing about what the others cost."""
@@ -52,11 +55,17 @@ class Meter:
         elif amount:
             self.known += amount
             self.paid += 1
+            self.dearest = max(self.dearest, amount)
 
     @property
     def mean(self) -> float:
         """Of the samples that cost something."""
         return self.known / self.paid if self.paid else 0.0
+
+    @property
+    def usual(self) -> float:
+        """The mean without the dearest: by the hour, the first answer pays for a server's start."""
+        return (self.known - self.dearest) / (self.paid - 1) if self.paid > 1 else 0.0
 
     @property
     def spent(self) -> float:
@@ -127,6 +136,7 @@ class Budget:
             )
         self._limits = limits
         self._prices = prices
+        self._is_timed = is_timed
         self._clock = clock
         self.account = Account()
 
@@ -146,9 +156,10 @@ class Budget:
         Args:
             usage: Its tokens; none at all, and no amount, when the endpoint did not say.
             usd: What it cost; ``None`` if that is not known: as the mean of the others.
-            unanswered: Further attempts that may have been billed: as the mean, each.
+            unanswered: Further attempts that may have been billed: as the mean, each. By the hour
+                they are paid for by the answer that came after them.
         """
-        self.account.add(usage, usd, unanswered=unanswered)
+        self.account.add(usage, usd, unanswered=0 if self._is_timed else unanswered)
 
     def add_elsewhere(self, usage: Usage, usd: float) -> None:
         """Count what other stages of the run spent; it says nothing about what is asked here."""
@@ -161,14 +172,18 @@ class Budget:
         At least 1 where `refusal` is ``None``: the last one may pass the limit by part of itself.
         """
         rooms = [
-            math.ceil((limit - meter.spent) / meter.mean) - in_flight
+            math.ceil((limit - meter.spent) / self._each(meter)) - in_flight
             for meter, limit in (
                 (self.account.usd, self._limits.usd),
                 (self.account.tokens, self._limits.tokens),
             )
-            if limit is not None and meter.mean
+            if limit is not None and self._each(meter)
         ]
         return max(min(rooms), 0) if rooms else None
+
+    def _each(self, meter: Meter) -> float:
+        """What one more sample is taken to cost."""
+        return meter.usual if self._is_timed and meter is self.account.usd else meter.mean
 
     def refusal(self, *, in_flight: int) -> Wait | Stop | None:
         """See ``Allowance``."""
@@ -185,7 +200,7 @@ class Budget:
                     " be kept (leave it out, or set a deadline)"
                 )
             spent = meter.spent if unit == "USD" else round(meter.spent)
-            if spent + in_flight * meter.mean >= limit:
+            if spent + in_flight * self._each(meter) >= limit:
                 return Stop(f"{_amount(spent)} of {_amount(limit)} {unit} are spent")
         if limits.deadline is not None and now >= limits.deadline:
             moment = datetime.fromtimestamp(limits.deadline, UTC)

@@ -84,8 +84,12 @@ class EngineTeacher:
         self.is_billed = section.usd_per_gpu_hour is not None
 
     def progress_figures(self) -> Mapping[str, str]:
-        """What the client shows, and how many servers are ready."""
-        return {**self._client.progress_figures(), **self._fleet.figures()}
+        """What the client shows, how many servers are ready, and how long the GPUs are at work."""
+        return {
+            **self._client.progress_figures(),
+            **self._fleet.figures(),
+            **self._meter.figures(),
+        }
 
     def complete(self, source: RequestSource, sampling: Sampling) -> Iterator[Answer]:
         """Start the servers, ask for all that the source wants, and stop them.
@@ -118,12 +122,19 @@ class _Meter:
 
     def __init__(self, section: EngineSection, servers: int) -> None:
         gpus = 0 if section.gpus is None else read_gpus(section.gpus).gpus
-        self._usd_per_second = (section.usd_per_gpu_hour or 0.0) * gpus * servers / _HOUR
-        self._paid_until = time.monotonic()
+        self._gpus = gpus * servers
+        self._usd_per_second = (section.usd_per_gpu_hour or 0.0) * self._gpus / _HOUR
+        self._paid_until = self._began = time.monotonic()
 
     def begin(self) -> None:
         """The servers are being started."""
-        self._paid_until = time.monotonic()
+        self._paid_until = self._began = time.monotonic()
+
+    def figures(self) -> Mapping[str, str]:
+        """GPU hours since then, where it is known how many GPUs there are."""
+        if not self._gpus:
+            return {}
+        return {"GPU hours": f"{(time.monotonic() - self._began) * self._gpus / _HOUR:,.2f} now"}
 
     def cost(self, usage: Usage, at: float) -> float | None:
         """What has not been paid for yet."""
