@@ -20,6 +20,7 @@ from distill.storage import hash_json, write_atomically
 from distill.train_sections import TrainSection
 from distill.types import Progress
 from engine.folder import folder_fingerprint, quiet_transformers
+from engine.freed_memory import kept_freed_memory
 from engine.threads import fitting_threads
 from students.adapters import save_adapter
 from students.checkpoints import Checkpoints
@@ -199,7 +200,8 @@ def _train_stage(
         ),
     )
     reporter.watch(trainer, stage.name)
-    trainer.resume_or_train()
+    with kept_freed_memory():
+        trainer.resume_or_train()
 
 
 def _arguments(stage: _Stage, trainable: Trainable, *, turns: int) -> TrainingArguments:

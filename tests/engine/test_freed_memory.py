@@ -1,0 +1,45 @@
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Run where nothing else asks for memory: it prints how many pages the system had to clear.
+PROGRAM = """
+import resource
+from pathlib import Path
+import torch
+from engine.freed_memory import kept_freed_memory
+
+def cleared(times):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(times):
+        torch.ones(16 << 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+def held():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+outside = cleared(4)
+with kept_freed_memory():
+    cleared(20)
+    inside, held_inside = cleared(4), held()
+print(outside, inside, held_inside - held())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have another allocator")
+def test_freed_memory_is_kept_inside_the_block_and_handed_back_after_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    outside, inside, handed_back = map(int, done.stdout.split())
+    tensor = 64 << 20
+    assert outside >= 4 * tensor / resource.getpagesize() / 512  # of huge pages at most
+    assert inside < outside / 10
+    assert handed_back > tensor / 2
