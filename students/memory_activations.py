@@ -1,18 +1,19 @@
 """What a decoder layer keeps in memory for the backward pass, tensor by tensor.
 
 The layers are those of transformers' Llama, Qwen2 and Qwen3 with attention that never makes a
-``T x T`` matrix (`engine.attention`). A test runs them and compares with what autograd saves.
+``T x T`` matrix (`engine.attention`), their norms and MLPs made lean (`students.lean_layers`). A
+test runs them and compares with what autograd saves.
 
 Widths: ``D`` of the stream between layers, ``F`` of the MLP, ``Q`` of all query heads, ``K`` of all
 key heads. One layer, with the bytes of a number after each tensor (``s`` stored, ``c`` computed):
 
-    norm      input 4, normalised s (only if its weight is trained)
+    norm      input s; a number 4
     q k v     their input c, once or cast anew for each
     attention queries, keys, values, output c; a logarithm 4 for each head
     o         its input c
     norm      as above
     gate up   their input c
-    MLP       gate, silu(gate), up c
+    MLP       gate, up c
     down      its input c
 """
 
@@ -25,21 +26,21 @@ def kept_per_token(facts: Architecture, settings: TrainingSettings) -> int:
     hidden, wide = facts.hidden, facts.intermediate
     queries, keys = facts.heads * facts.head_dim, facts.kv_heads * facts.head_dim
     computed, for_input = settings.compute_bytes, _input_bytes(settings)
-    norms = 2 * kept_by_norm(hidden, settings.stored_bytes, settings)
+    norms = 2 * kept_by_norm(hidden, settings.stored_bytes)
     if facts.model_type == "qwen3":
-        norms += kept_by_norm(queries, computed, settings)
-        norms += kept_by_norm(keys, computed, settings)
+        norms += kept_by_norm(queries, computed)
+        norms += kept_by_norm(keys, computed)
         norms += 4 * (facts.heads + facts.kv_heads - 2)
     shared_inputs = 5 if _casts_inputs(settings) else 2  # of q, k, v and of gate, up
     inputs = for_input * (shared_inputs * hidden + queries + wide)
     attention = computed * (2 * queries + 2 * keys) + 4 * facts.heads
-    mlp = computed * 3 * wide
+    mlp = computed * 2 * wide
     return norms + inputs + attention + mlp + _kept_by_adapters(facts, settings)
 
 
-def kept_by_norm(width: int, number_bytes: int, settings: TrainingSettings) -> int:
-    """Bytes that one RMSNorm keeps for one token: it computes in fp32."""
-    return 4 * width + 4 + (number_bytes * width if settings.is_full else 0)
+def kept_by_norm(width: int, number_bytes: int) -> int:
+    """Bytes that one RMSNorm keeps for one token: its input, and one over its size in fp32."""
+    return number_bytes * width + 4
 
 
 def kept_once_per_layer(facts: Architecture, settings: TrainingSettings) -> int:

@@ -138,7 +138,7 @@ class _Need:
         gradients = self._trained_bytes // settings.gpus
         earlier = gradients if settings.accumulates else 0
         head = self._embedding if settings.is_full else 0
-        final = kept_by_norm(facts.hidden, self._number, settings) * settings.length_tokens
+        final = kept_by_norm(facts.hidden, self._number) * settings.length_tokens
         kept = self._kept + final + 2 * self._stream
         hidden = self._hidden_gradients()
         loss = replace(

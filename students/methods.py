@@ -19,6 +19,7 @@ from distill.train_sections import TrainSection
 from engine.attention import PER_EXAMPLE
 from engine.folder import LoadedModel
 from students.adapters import attach_adapter, merge_adapter, merge_into_copy
+from students.lean_layers import make_lean
 from students.load import load_student
 from students.row_loss import RowLoss
 
@@ -70,6 +71,8 @@ def load_trainable(
     loaded = load_student(base, dtype=dtype, device=device, quantization=quantization)
     _keep_packing(loaded.model)
     loaded = replace(loaded, model=_with_packed_attention(loaded))
+    if not uses_liger():
+        make_lean(loaded.model)
     activations = _activations(section, loaded.model.num_parameters())
     if activations != "kept":
         loaded.model.gradient_checkpointing_enable({"use_reentrant": False})

@@ -9,6 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from engine.attention import PER_EXAMPLE, packed_inputs
 from students.catalog import Architecture, ModelType
+from students.lean_layers import make_lean
 from students.memory_activations import (
     adapter_parameters,
     kept_once_per_layer,
@@ -38,6 +39,7 @@ def build(facts: Architecture, settings: TrainingSettings) -> PreTrainedModel:
     dtype = torch.float32 if settings.stored_bytes == 4 else torch.bfloat16
     model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     model.set_attn_implementation(PER_EXAMPLE)
+    make_lean(model)
     return model.train()
 
 

@@ -102,12 +102,12 @@ def test_each_change_is_recomputed_and_needs_less() -> None:
 
 def test_changes_that_only_fit_together_are_the_fewest() -> None:
     settings = TrainingSettings("lora", length_tokens=32_768)
-    made = combined(QWEN_7B, settings, 24 * GIB)
+    made = combined(QWEN_7B, settings, 22 * GIB)
     assert [change.says for change in made] == [
         'train.method = "qlora"',
         'train.activations = "offloaded"',
     ]
-    assert made[0].plan.total > 24 * GIB >= made[1].plan.total
+    assert made[0].plan.total > 22 * GIB >= made[1].plan.total
 
 
 def test_advice_names_what_was_needed_and_a_setting_that_fits() -> None:
