@@ -26,8 +26,8 @@ def init(
         str,
         typer.Option(
             metavar="TEACHER",
-            help="'embedded', an endpoint that `distill teachers` lists, or a traces.jsonl to learn"
-            " from again.",
+            help="'embedded', an endpoint that `distill teachers` lists, a model folder, or a"
+            " traces.jsonl to learn from again.",
         ),
     ] = _EMBEDDED,
     model: Annotated[
@@ -70,7 +70,7 @@ def init(
         evaluation["models"] = ["base", "student"]
     table = {
         "name": _name_from(path),
-        "teacher": _endpoint(teacher, model, base_url) or _choice(teacher, "replay", folder),
+        "teacher": _endpoint(teacher, model, base_url) or _local(teacher, folder),
         "prompts": _prompts(prompts, folder, known["prompts"]),
         "generate": known["generate"] if teacher == _EMBEDDED else {},
         "filter": known["filter"] if teacher == _EMBEDDED else {},
@@ -138,6 +138,14 @@ def _endpoint(name: str, model: str | None, base_url: str | None) -> dict[str, A
         raise RecipeError(f"--teacher {name} needs the name of a model", hint="--model NAME")
     table = {"kind": "api", "endpoint": name, "model": model or live[0]}
     return table if base_url is None else {**table, "base_url": base_url}
+
+
+def _local(given: str, folder: Path) -> dict[str, Any]:
+    """A model folder, or a recording of traces."""
+    path = Path(given).expanduser()
+    if path.is_dir():
+        return {"kind": "local", "model": os.path.relpath(path, folder)}
+    return _choice(given, "replay", folder)
 
 
 def _prompts(given: str, folder: Path, embedded: dict[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,15 @@ def test_paths_of_the_users_stand_relative_to_the_recipe(
     assert load_recipe(tmp_path / "recipes/mine.toml").name == "mine"
 
 
+def test_a_folder_as_teacher_is_a_model_on_this_machine(
+    run_distill: RunDistill, tmp_path: Path
+) -> None:
+    (tmp_path / "moe").mkdir()
+    assert run_distill("init", "recipes/mine.toml", "--teacher", "moe").returncode == 0
+    table = tomllib.loads((tmp_path / "recipes/mine.toml").read_text())
+    assert table["teacher"] == {"kind": "local", "model": "../moe"}
+
+
 def test_a_model_that_is_not_there_is_told_and_nothing_is_written(
     run_distill: RunDistill, tmp_path: Path
 ) -> None:
