@@ -38,10 +38,13 @@ def read_size(text: str) -> int:
 
 def _model(name: str, info: ValidationInfo) -> str:
     """A folder, from where the reader starts it; anything else must be a name on the Hub."""
-    folder = (info.context or {}).get("folder", Path())
-    path = folder / Path(name).expanduser()
+    context = info.context or {}
+    if "folder" not in context:
+        return name
+    # A folder on the way may not exist yet.
+    path: Path = (context["folder"] / Path(name).expanduser()).resolve()
     if path.exists():
-        return str(path.resolve()) if "folder" in (info.context or {}) else name
+        return str(path)
     if not _HUB_NAME.fullmatch(name):
         raise PydanticCustomError(
             "contradiction",

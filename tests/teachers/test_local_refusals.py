@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from distill.errors import DistillError, ModelError
 from distill.local_section import LocalTeacher, read_size
+from distill.section import read_folder
 from distill.teacher_sections import read_teacher
 from teachers.local_checkpoint import open_checkpoint
 from teachers.local_places import Part, place
@@ -135,7 +137,6 @@ def test_a_map_that_names_the_disk_needs_a_folder_for_it(sharded: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"model": "nowhere"}, "OWNER/NAME"),
         ({"max_memory": {"ram": "1GB"}}, "'ram' is no place"),
         ({"max_memory": {"cpu": "much"}}, "write it as 70GiB"),
         ({"dtype": "fp8"}, "dtype"),
@@ -145,6 +146,19 @@ def test_a_map_that_names_the_disk_needs_a_folder_for_it(sharded: Path) -> None:
 def test_a_mistake_in_the_section_names_its_key(keys: dict[str, Any], said: str) -> None:
     with pytest.raises(DistillError, match=said):
         read_teacher({"kind": "local", "model": "owner/name", **keys}, "teacher")
+
+
+def test_a_model_is_a_folder_beside_the_recipe_or_a_name_on_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "moe").mkdir()
+    context = read_folder(tmp_path, must_exist=True)
+
+    def read(model: str) -> str:
+        return LocalTeacher.model_validate({"model": model}, context=context).model
+
+    assert read("moe") == str((tmp_path / "moe").resolve())
+    assert read("owner/name") == "owner/name"
+    with pytest.raises(ValidationError, match=r"there is no folder .*nowhere.*OWNER/NAME"):
+        read("nowhere")
 
 
 @pytest.mark.parametrize(("text", "size"), [("1.5 kB", 1500), ("2TiB", 2 << 40), ("7B", 7)])
