@@ -58,7 +58,8 @@ def open_local(
     if section.usd_per_gpu_hour is None:
         return completer
     ranks = section.processes if launched is None else launched.meeting.size
-    gpus = max(ranks, torch.cuda.device_count(), 1)
+    # Without GPUs it is one machine that is paid for, however many processes share it.
+    gpus = max(ranks, torch.cuda.device_count()) if torch.cuda.is_available() else 1
     return PricedCompleter(completer, usd_per_second=section.usd_per_gpu_hour * gpus / _HOUR)
 
 
