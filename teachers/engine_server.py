@@ -21,6 +21,8 @@ from teachers.fleet import Fleet, Server
 _LOOK_SECONDS: Final = 0.2
 _VISIT_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 1.0
+_NOT_YET: Final = (502, 503, 504)
+"""What servers and those in front of them say while a model is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ class Watcher:
             with urllib.request.urlopen(f"{self.server.base_url}/models", timeout=5):
                 return True
         except urllib.error.HTTPError as error:
-            return error.code in (401, 403)  # it is there; the client brings the key
+            return error.code not in _NOT_YET  # it wants a key, or has no list: it is there
         except (OSError, ValueError):  # not there yet, or it breaks off
             return False
 

@@ -20,6 +20,7 @@ def write_sums(path: Path, count: int) -> None:
 def write_recipe(
     folder: Path,
     *,
+    kind: str = "api",
     base_url: str = "",
     prompts: str = 'kind = "file"\npath = "prompts.jsonl"',
     teacher: Sequence[str] = (),
@@ -29,7 +30,7 @@ def write_recipe(
     lines = [
         'name = "asked"',
         "[teacher]",
-        'kind = "api"',
+        f'kind = "{kind}"',
         *([f'base_url = "{base_url}"'] if base_url else []),
         *(teacher or ['model = "stub"']),
         "[prompts]",
