@@ -141,7 +141,11 @@ def _cache(facts: Architecture, wish: LocalWish, tokens: int) -> int:
 def _reading(facts: Architecture, wish: LocalWish) -> int:
     at_once = max(footprint.READ_AT_ONCE_TOKENS, wish.prompt_tokens)
     tokens = min(wish.rows * wish.prompt_tokens, at_once)
-    return footprint.reading_bytes(widths_of(facts), tokens, wish.number_bytes)
+    # Latents of all layers are caught on their way (``engine.latent``) and go when the step ends.
+    latents = facts.cache_bytes_per_token * wish.number_bytes // 2
+    caught = latents if isinstance(facts.attention, Latent) else 0
+    work = footprint.reading_bytes(widths_of(facts), tokens, wish.number_bytes)
+    return work + tokens * caught
 
 
 def _writing(facts: Architecture, wish: LocalWish) -> int:
