@@ -86,10 +86,11 @@ def _progress(stored: "StoredRun", stage: Stage) -> Iterator[str]:
     from distill.prompts import read_prompts
 
     paths, recipe = stored.paths, stored.recipe
+    journals = [*paths.blocks.glob("*/traces.jsonl")] or [paths.traces]
     if stage == "generate" and paths.traces.is_file():
         wanted = len(read_prompts(paths.train_prompts)) * recipe.generate.samples
         most = "at most " if recipe.generate.until_correct else ""
-        yield f"{count_traces(paths.traces):,} of {most}{wanted:,} traces"
+        yield f"{sum(map(count_traces, journals)):,} of {most}{wanted:,} traces"
     if stage in ("train", "eval"):
         for folder in sorted((paths.root / "checkpoints").glob("*/checkpoint-*")):
             yield f"training of {folder.parent.name} is at step {folder.name.partition('-')[2]}"
