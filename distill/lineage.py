@@ -13,15 +13,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from distill import __version__
 from distill.errors import DataError
 from distill.layout import STAGES
 from distill.manifest import RunManifest, current_versions, now
-from distill.recipe import Recipe
 from distill.records import from_record, to_record
 from distill.storage import files_of, hash_file, storage_errors, write_atomically
+
+if TYPE_CHECKING:
+    from distill.recipe import Recipe
 
 FORMAT: Final = 1
 """Raised when an older program could misread a lineage."""
@@ -95,7 +98,7 @@ class Lineage:
 
 
 def steps_of(
-    manifest: RunManifest, recipe: Recipe, figures: Mapping[str, Mapping[str, Any]]
+    manifest: RunManifest, recipe: "Recipe", figures: Mapping[str, Mapping[str, Any]]
 ) -> list[Step]:
     """The stages of a run that lead to its student.
 
@@ -146,31 +149,45 @@ def new_step(
     return Step(stage, {}, settings, None, inputs, {}, now(), now(), libraries, figures)
 
 
-def write_lineage(folder: Path, name: str, steps: Sequence[Step]) -> Lineage:
+def write_lineage(
+    folder: Path,
+    name: str,
+    steps: Sequence[Step],
+    *,
+    known: Mapping[str, str] = MappingProxyType({}),
+) -> Lineage:
     """Write the lineage of a folder whose other files are complete.
 
     Args:
         folder: Of a model.
         name: Of the run.
         steps: What led to it.
+        known: Hashes that were taken while files were written; these are not read again.
 
     Raises:
         StorageError: If the disk refuses.
     """
     with storage_errors(folder):
-        files = {path: hash_file(folder / path) for path in listed_files(folder)}
+        files = {path: known.get(path) or hash_file(folder / path) for path in listed_files(folder)}
     lineage = Lineage(FORMAT, f"distill {__version__}", name, tuple(steps), files)
     write_atomically(folder / LINEAGE_FILE, _encode(to_record(lineage)))
     return lineage
 
 
-def carry_lineage(source: Path, target: Path, step: Step) -> Lineage | None:
+def carry_lineage(
+    source: Path,
+    target: Path,
+    step: Step,
+    *,
+    known: Mapping[str, str] = MappingProxyType({}),
+) -> Lineage | None:
     """Give what was made of a model folder that folder's lineage, and one more step.
 
     Args:
         source: The model folder; nothing is written if it has no lineage.
         target: What was made of it, complete.
         step: What was done.
+        known: As for ``write_lineage``.
 
     Raises:
         DataError: If the lineage of the source is broken.
@@ -180,7 +197,8 @@ def carry_lineage(source: Path, target: Path, step: Step) -> Lineage | None:
         return None
     found = read_lineage(source)
     inputs = {**found.files, **step.inputs}
-    return write_lineage(target, found.name, [*found.steps, replace(step, inputs=inputs)])
+    steps = [*found.steps, replace(step, inputs=inputs)]
+    return write_lineage(target, found.name, steps, known=known)
 
 
 def read_lineage(folder: Path) -> Lineage:

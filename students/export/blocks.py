@@ -18,9 +18,8 @@ _HALF = 16
 
 def encode_q8_0(x: Floats) -> Bytes:
     """One float16 scale and 32 signed bytes."""
-    scale = np.abs(x).max(axis=1, keepdims=True) / np.float32(127)
-    q = _away_from_zero(x * inverse(scale))
-    return packed(scale.astype(np.float16), q.astype(np.int8))
+    scale = _largest(x) / np.float32(127)
+    return packed(scale.astype(np.float16), _to_int8(x * inverse(scale)))
 
 
 def decode_q8_0(data: Bytes) -> Floats:
@@ -70,10 +69,17 @@ def as_float16(data: Bytes) -> Floats:
     return np.ascontiguousarray(data).view(np.float16).astype(np.float32)
 
 
-def _away_from_zero(x: Floats) -> Floats:
-    """Rounded as C's ``roundf``: halves away from zero."""
-    rounded: Floats = np.trunc(x + np.copysign(np.float32(0.5), x))
-    return rounded
+def _largest(x: Floats) -> Floats:
+    """The largest number of each block without its sign, ``[blocks, 1]``."""
+    bits = np.abs(x).view(np.int32)  # in the order of the numbers, and compared twice as fast
+    begins = np.arange(0, bits.size, x.shape[1])
+    return np.maximum.reduceat(bits.reshape(-1), begins).view(np.float32)[:, None]
+
+
+def _to_int8(x: Floats) -> NDArray[np.int8]:
+    """Rounded as C's ``roundf``, halves away from zero: a half with the number's sign, then cut."""
+    half = (x.view(np.uint32) & np.uint32(1 << 31)) | np.float32(0.5).view(np.uint32)
+    return (x + half.view(np.float32)).astype(np.int8)
 
 
 def _five_bits(q: Bytes) -> tuple[Bytes, Bytes]:

@@ -32,7 +32,7 @@ _LARGEST_ERROR: Final[Mapping[str, float]] = {
     "Q4_K": 0.12,
 }
 _PLACES = 8
-_NUMBERS_AT_A_PLACE = 1 << 16
+_NUMBERS_AT_A_PLACE = 1 << 14
 
 
 def check_weights(student: Student, path: Path) -> WeightCheck:

@@ -17,9 +17,11 @@ Array = NDArray[Any]
 NUMPY_TYPE: Final = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 # Without their signs: 2**-14, the smallest normal float16, as bfloat16 and as float16; and how far
 # 2**16, beyond the largest, is from it as bfloat16.
-_SMALLEST, _SMALLEST_AFTER = np.uint16(0x3880), np.uint16(0x0400)
-_RANGE, _MORE_DIGITS = np.uint16(0x4780 - 0x3880), np.uint16(3)
+_SMALLEST, _SMALLEST_AFTER = 0x3880, 0x0400
+_RANGE, _MORE_DIGITS = np.uint16(0x4780 - _SMALLEST), np.uint16(3)
+_MOVE = np.uint16((_SMALLEST_AFTER - (_SMALLEST << 3)) & 0xFFFF)
 _SIGN, _REST = np.uint16(0x8000), np.uint16(0x7FFF)
+_INFINITE = np.uint16(0x7C00)  # all digits of a float16's exponent
 
 
 def float_type(values: Array) -> FloatType:
@@ -45,7 +47,10 @@ def to_float32(values: Array) -> NDArray[np.float32]:
 
 
 def convert(values: Array, wanted: FloatType) -> Array:
-    """The nearest numbers of another type; what is too large for float16 becomes infinite.
+    """The nearest numbers of another type.
+
+    Raises:
+        OverflowError: If one of them is too large for float16.
 
     Example:
         >>> convert(np.array([1.0, 1 + 2**-8 + 2**-20], np.float32), "BF16").tolist()
@@ -60,7 +65,9 @@ def convert(values: Array, wanted: FloatType) -> Array:
     if values.dtype == np.uint16:
         return _bfloat16_to_float16(values)
     with np.errstate(over="ignore"):
-        return values.astype(np.float16)
+        narrow: NDArray[np.float16] = values.astype(np.float16)
+    _refuse_infinite(narrow.view(np.uint16))
+    return narrow
 
 
 def _rounded_to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
@@ -77,16 +84,24 @@ def _bfloat16_to_float16(values: NDArray[np.uint16]) -> NDArray[np.float16]:
 
     bfloat16  s eeeeeeee mmmmmmm        float16  s eeeee mmmmmmm000
     The few that lie outside float16's normal range come from a table. Converting through float32
-    takes five times as long.
+    takes six times as long.
     """
-    moved = values & _REST
-    moved -= _SMALLEST  # what is smaller wraps around and is large now
-    outside = np.flatnonzero(moved >= _RANGE)
-    moved <<= _MORE_DIGITS
-    moved += _SMALLEST_AFTER
-    moved |= values & _SIGN
-    moved.reshape(-1)[outside] = _float16_of_each_bfloat16()[values.reshape(-1)[outside]]
+    moved = values << _MORE_DIGITS  # sign and highest digits drop out; within the range they are 0
+    moved += _MOVE
+    other = values & _SIGN
+    moved |= other
+    np.bitwise_and(values, _REST, out=other)
+    other -= np.uint16(_SMALLEST)  # what is smaller wraps around and is large now
+    outside = np.flatnonzero(other >= _RANGE)
+    from_table = _float16_of_each_bfloat16()[values.reshape(-1)[outside]]
+    _refuse_infinite(from_table)
+    moved.reshape(-1)[outside] = from_table
     return moved.view(np.float16)
+
+
+def _refuse_infinite(bits: NDArray[np.uint16]) -> None:
+    if (bits & _INFINITE).max(initial=0) == _INFINITE:
+        raise OverflowError(f"numbers beyond {np.finfo(np.float16).max:.0f}")
 
 
 @cache

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from distill import __version__
-from distill.errors import ModelError
 from distill.types import Sampling
+from students.export.floats import FLOAT_TYPES
 from students.export.gguf_format import Value, size_bytes
 from students.export.gguf_kinds import FILE_TYPE, Quant, kind_of
 from students.export.gguf_model import (
@@ -25,7 +24,7 @@ from students.export.gguf_model import (
 from students.export.gguf_numbers import encode
 from students.export.gguf_vocabulary import Vocabulary
 from students.export.outfile import Encoded
-from students.export.weights import Tensor, in_order, row_ranges
+from students.export.weights import StoredTensor, Tensor, in_order, row_ranges
 from students.export.where_from import Student
 
 
@@ -80,19 +79,8 @@ def _parts(tensor: Tensor, kind: str, config: dict[str, Any]) -> Iterator[NDArra
     head = head_size(config) if is_rotated(tensor.name, config) else 1
     read = tensor.read if head == 1 else Rotated(tensor, head).read
     ranges = row_ranges(tensor.shape, multiple=head)
-    for part in in_order(lambda rows: encode(read(*rows), kind), ranges):
-        if kind == "F16" and not _is_finite(part):
-            raise _too_large(tensor.name)
-        yield part
-
-
-def _is_finite(part: NDArray[Any]) -> bool:
-    """Whether no number has become infinite; looks at the exponents alone."""
-    return bool((part.view(np.uint16) & 0x7C00).max(initial=0) < 0x7C00)  # noqa: PLR2004
-
-
-def _too_large(name: str) -> ModelError:
-    return ModelError(
-        f"{name} holds numbers beyond {np.finfo(np.float16).max:.0f}, which float16 cannot",
-        hint="choose --quant bf16",
+    return in_order(
+        lambda rows: encode(read(*rows), kind),
+        ranges,
+        is_cheap=kind in FLOAT_TYPES and isinstance(tensor, StoredTensor),
     )

@@ -1,6 +1,8 @@
 """Files written in parts: sizes known beforehand, SHA-256 taken on the way, progress reported."""
 
 import hashlib
+import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,9 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.errors import ModelError
 from distill.storage import storage_errors
 
 OnBytes = Callable[[int], None]
+_PARTS_WAITING = 4
+_SYNCED_AT_ONCE = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,10 @@ class Encoded:
 
 
 class OutFile:
-    """A new file; its hash is taken by a thread of its own while the next part is made."""
+    """A new file; while the next part is made, threads hash what was written and sync it to disk.
+
+    So the disk works from the start, little waits in memory, and nothing is read again.
+    """
 
     def __init__(self, path: Path, on_bytes: OnBytes) -> None:
         """Create it.
@@ -46,23 +54,23 @@ class OutFile:
         """
         self._path, self._on_bytes = path, on_bytes
         self._digest = hashlib.sha256()
-        self._hasher = ThreadPoolExecutor(1)
-        self._hashing: Future[None] | None = None
+        self._hasher, self._syncer = _Behind(_PARTS_WAITING), _Behind(1)
         with storage_errors(path):
             self._file = path.open("xb", buffering=0)
-        self.written_bytes = 0
+        self.written_bytes = self._unsynced_bytes = 0
 
     def write(self, part: bytes | NDArray[Any]) -> None:
         """Add bytes, or the bytes of an array; it must not be changed afterwards."""
         data = part if isinstance(part, bytes) else np.ascontiguousarray(part).data.cast("B")
-        hashing = self._hasher.submit(self._digest.update, data)
+        self._hasher.do(self._digest.update, data)
         with storage_errors(self._path):
             done = 0
             while done < len(data):
                 done += self._file.write(data[done:])
-        if self._hashing is not None:
-            self._hashing.result()
-        self._hashing = hashing
+            self._unsynced_bytes += len(data)
+            if self._unsynced_bytes >= _SYNCED_AT_ONCE:
+                self._unsynced_bytes = 0
+                self._syncer.do(os.fsync, self._file.fileno())
         self.written_bytes += len(data)
         self._on_bytes(len(data))
 
@@ -70,18 +78,23 @@ class OutFile:
         """Add a whole tensor.
 
         Raises:
+            ModelError: If its numbers are too large for their kind.
             ValueError: If its parts are not as large as it says.
         """
         begin = self.written_bytes
-        for part in tensor.parts():
-            self.write(part)
+        try:
+            for part in tensor.parts():
+                self.write(part)
+        except OverflowError as error:
+            raise ModelError(
+                f"{tensor.name} holds {error}, which float16 cannot", hint="choose --quant bf16"
+            ) from None
         if self.written_bytes - begin != tensor.size_bytes:
             raise ValueError(f"{tensor.name}: {self.written_bytes - begin} bytes were made")
 
     def hash(self) -> str:
         """SHA-256 of what was written, in hex."""
-        if self._hashing is not None:
-            self._hashing.result()
+        self._hasher.wait()
         return self._digest.hexdigest()
 
     def __enter__(self) -> "OutFile":
@@ -93,5 +106,31 @@ class OutFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._hasher.shutdown()
-        self._file.close()
+        with self._file:
+            self._hasher.stop()
+            self._syncer.stop()
+            with storage_errors(self._path):
+                self._syncer.wait()
+
+
+class _Behind:
+    """Calls that a thread of its own makes one after the other, few of them waiting."""
+
+    def __init__(self, most_waiting: int) -> None:
+        self._most = most_waiting
+        self._thread = ThreadPoolExecutor(1)
+        self._waiting: deque[Future[Any]] = deque()
+
+    def do(self, call: Callable[[Any], Any], value: object) -> None:
+        """Have it called soon; raises what an earlier call has raised."""
+        self._waiting.append(self._thread.submit(call, value))
+        self.wait(self._most)
+
+    def wait(self, most: int = 0) -> None:
+        """Wait until no more than these are waiting; raises what one of them has raised."""
+        while len(self._waiting) > most:
+            self._waiting.popleft().result()
+
+    def stop(self) -> None:
+        """Wait for all that is waiting, whatever comes of it."""
+        self._thread.shutdown()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from distill.storage import write_json_atomically
 from students.export.floats import NUMPY_TYPE, FloatType, convert
 from students.export.outfile import Encoded, OnBytes, OutFile
-from students.export.weights import INDEX, SINGLE, Tensor, in_order, row_ranges
+from students.export.weights import INDEX, SINGLE, StoredTensor, Tensor, in_order, row_ranges
 
 SHARD_BYTES = 5_000_000_000
 _ALIGNMENT = 8
@@ -92,4 +92,8 @@ def _parts(tensor: Tensor, kind: FloatType) -> Iterator[NDArray[Any]]:
     if not tensor.shape:
         yield convert(tensor.read(0, 1), kind)
         return
-    yield from in_order(lambda rows: convert(tensor.read(*rows), kind), row_ranges(tensor.shape))
+    yield from in_order(
+        lambda rows: convert(tensor.read(*rows), kind),
+        row_ranges(tensor.shape),
+        is_cheap=isinstance(tensor, StoredTensor),
+    )

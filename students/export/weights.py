@@ -22,8 +22,9 @@ from students.export.floats import FLOAT_TYPES, NUMPY_TYPE, Array, FloatType
 
 INDEX: Final = "model.safetensors.index.json"
 SINGLE: Final = "model.safetensors"
-# Numbers that are read, converted and written at once: they fit into a processor's cache.
-_CHUNK_NUMBERS = 1 << 18
+# Numbers that are read, converted and written at once: few enough for a processor's cache, enough
+# that handing them from thread to thread costs little.
+_CHUNK_NUMBERS = 1 << 19
 _MOST_THREADS = 8
 _AGAIN = "the folder may be damaged: copy it again, whole"
 
@@ -117,7 +118,7 @@ def row_ranges(shape: tuple[int, ...], multiple: int = 1) -> Iterator[tuple[int,
     """Ranges of rows that are worth reading at once, each a multiple of ``multiple``.
 
     Example:
-        >>> list(row_ranges((5, 1 << 18), multiple=2))
+        >>> list(row_ranges((5, 1 << 19), multiple=2))
         [(0, 2), (2, 4), (4, 5)]
     """
     per_row = max(math.prod(shape[1:]), 1)
@@ -127,9 +128,18 @@ def row_ranges(shape: tuple[int, ...], multiple: int = 1) -> Iterator[tuple[int,
 
 
 def in_order(
-    make: Callable[[tuple[int, int]], Made], ranges: Iterator[tuple[int, int]]
+    make: Callable[[tuple[int, int]], Made],
+    ranges: Iterator[tuple[int, int]],
+    *,
+    is_cheap: bool,
 ) -> Iterator[Made]:
-    """``make`` of each range by several threads, in order, with few results waiting."""
+    """``make`` of each range, in order, with few results waiting.
+
+    Several threads do it, unless it is cheaper than to hand it to them.
+    """
+    if is_cheap:
+        yield from map(make, ranges)
+        return
     threads = min(usable_cpus(), _MOST_THREADS)
     waiting: deque[Future[Made]] = deque()
     with ThreadPoolExecutor(threads) as pool:

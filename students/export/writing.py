@@ -91,7 +91,8 @@ def _carry_lineage(plan: ExportPlan, folder: Path, record: ExportRecord) -> None
     size = sum(file.size_bytes for file in record.files)
     figures = {"numbers": record.numbers, "bytes": size, **check_rows(record.checks)}
     step = new_step("export", settings=settings, inputs={}, figures=figures)
-    carry_lineage(_recorded(plan.student), folder, step)
+    known = {file.name: file.sha256 for file in record.files}
+    carry_lineage(_recorded(plan.student), folder, step, known=known)
 
 
 def _recorded(student: Student) -> Path:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from gguf.quants import dequantize, quantize
 
-from students.export.floats import FLOAT_TYPES, convert, to_float32
+from students.export.floats import FLOAT_TYPES, convert
 from students.export.gguf_format import KINDS
 from students.export.gguf_kinds import QUANTS, kind_of
 from students.export.gguf_numbers import decode, encode
@@ -55,8 +55,10 @@ def test_floats_are_rounded_as_torch_rounds_them(have: str, wanted: str) -> None
         "F16": every.view(np.float16),
         "F32": np.random.default_rng(0).standard_normal(9999).astype(np.float32) * 10,
     }[have]
-    found = as_torch(convert(given, wanted))  # type: ignore[arg-type]
     expected = as_torch(given).to(TORCH[wanted])
+    if wanted == "F16" != have:  # what it cannot hold is refused
+        given, expected = given[expected.isfinite().numpy()], expected[expected.isfinite()]
+    found = as_torch(convert(given, wanted))  # type: ignore[arg-type]
     assert found.dtype == expected.dtype
     assert torch.equal(found.isnan(), expected.isnan())
     assert torch.equal(found.nan_to_num(), expected.nan_to_num())
@@ -109,6 +111,13 @@ def test_more_bits_go_where_llama_cpp_puts_them() -> None:
     assert kind_of("token_embd.weight", (8, 256), "q4_k_m", layers=28, is_tied=False) == "Q4_K"
 
 
-def test_numbers_beyond_float16_become_infinite_and_those_below_become_small() -> None:
-    given = convert(np.array([1e38, -7e4, 6e-8, 1e-9], np.float32), "BF16")
-    assert to_float32(convert(given, "F16")).tolist() == [np.inf, -np.inf, 2**-24, 0]
+@pytest.mark.parametrize("kind", ["F32", "BF16"])
+def test_what_float16_cannot_hold_is_refused_and_what_is_tiny_is_rounded(kind: str) -> None:
+    def narrowed(*numbers: float) -> list[float]:
+        given = convert(np.array(numbers, np.float32), kind)  # type: ignore[arg-type]
+        return [float(number) for number in convert(given, "F16")]
+
+    for number in (1e38, -7e4, np.inf, np.nan):
+        with pytest.raises(OverflowError, match="beyond 65504"):
+            narrowed(1, number)
+    assert narrowed(6e4, 6e-8, -1e-9) == pytest.approx([6e4, 2**-24, 0], rel=3e-3)
