@@ -76,10 +76,11 @@ def bundle(
             if not dry_run:
                 with show_progress() as report:
                     write_bundle(planned, to, report)
-        if as_json:
-            say_json({**_summary(planned, package, to), "is_written": not dry_run})
-        else:
-            _show(planned, package, to, is_written=not dry_run)
+            # Here, because fetched wheels are gone after the block.
+            if as_json:
+                say_json({**_summary(planned, package, to), "is_written": not dry_run})
+            else:
+                _show(planned, package, to, is_written=not dry_run)
 
 
 def _check_options(to: Path, wheel_dir: Path | None, *, wheels: bool) -> None:

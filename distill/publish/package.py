@@ -207,10 +207,10 @@ def evaluation_of(source: Path, lineage: Lineage) -> EvalReport | None:
 @contextmanager
 def _linked(source: Path, names: list[str]) -> Iterator[Path]:
     folder = source.resolve().with_name(f".publishing-{source.resolve().name}")
-    with storage_errors(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        try:
+    try:
+        with storage_errors(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
             for name in names:
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -219,9 +219,9 @@ def _linked(source: Path, names: list[str]) -> Iterator[Path]:
                 except OSError:  # another file system, or one without links
                     shutil.copyfile(source / name, target)
             (folder / CARD).unlink(missing_ok=True)
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _listed(folder: Path) -> tuple[PublishedFile, ...]:

@@ -23,14 +23,14 @@ def modelfile(
         context_tokens: Prompt and reply together.
     """
     lines = [f"FROM ./{gguf}", ""]
-    template = go_template(turns) if turns is not None else None
-    if template is None:
+    if turns is None:
         lines += ["# Ollama goes by the chat template in the GGUF file.", ""]
     else:
-        if turns is not None and not turns.is_exact:
+        if not turns.is_exact:
             lines.append("# In later rounds the model's own chat template differs a little.")
-        lines += [f"TEMPLATE {_QUOTES}{template}{_QUOTES}", ""]
-    lines += [f"PARAMETER stop {json.dumps(stop, ensure_ascii=False)}" for stop in stops]
+        lines += [f"TEMPLATE {_QUOTES}{go_template(turns)}{_QUOTES}", ""]
+    lines += [f'PARAMETER stop "{stop}"' for stop in stops if is_sayable(stop)]
+    lines += [f"# {stop!r} cannot be written here" for stop in stops if not is_sayable(stop)]
     lines += [
         f"PARAMETER temperature {sampling.temperature:g}",
         f"PARAMETER top_p {sampling.top_p:g}",
@@ -40,16 +40,21 @@ def modelfile(
     return "\n".join(lines)
 
 
-def go_template(turns: Turns) -> str | None:
-    """The parts of a chat template in Ollama's language; ``None`` if it cannot say them.
+def is_sayable(text: str) -> bool:
+    r"""Whether a Modelfile can hold a text between quotes: it has no escapes for what is inside.
+
+    Example:
+        >>> is_sayable('<|end|>'), is_sayable('a" b'), is_sayable("a\nb")
+        (True, False, False)
+    """
+    return text.isprintable() and '"' not in text
+
+
+def go_template(turns: Turns) -> str:
+    """The parts of a chat template in Ollama's language, which is Go's ``text/template``.
 
     What opens every text is left out: Ollama adds it.
     """
-    texts = [turns.default_system, turns.reply]
-    parts = [part for part in (turns.system, turns.user, turns.assistant) if part is not None]
-    texts += [text for part in parts for text in (part.before, part.after)]
-    if any("{{" in text or _QUOTES in text for text in texts):
-        return None
     cases = [("system", turns.system), ("user", turns.user), ("assistant", turns.assistant)]
     branches = [_branch(role, part) for role, part in cases if part is not None]
     chosen = "{{- if " + "{{- else if ".join(branches) + "{{- end }}"
@@ -94,10 +99,13 @@ One file, `{gguf}`, holds weights, tokenizer and chat template.
 
 def _branch(role: str, part: Around) -> str:
     # The dashes of the template's own tags take white space away, so texts go through as strings.
-    return (
-        f"eq .Role {json.dumps(role)} }}}}{_text(part.before)}{{{{ .Content }}}}{_text(part.after)}"
-    )
+    return f'eq .Role "{role}" }}}}{_text(part.before)}{{{{ .Content }}}}{_text(part.after)}'
 
 
 def _text(text: str) -> str:
-    return "{{ " + json.dumps(text, ensure_ascii=False) + " }}" if text else ""
+    """A text as a string of Go's; a Modelfile drops what is not printed, so that is escaped."""
+    if not text:
+        return ""
+    plain = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    shown = (one if one.isprintable() else f"\\U{ord(one):08x}" for one in plain)
+    return '{{ "' + "".join(shown) + '" }}'

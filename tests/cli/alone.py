@@ -51,7 +51,7 @@ def main(folder: Path) -> None:
     command = [folder / "start.sh", "serve", "--port", str(_PORT)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
-            deadline = time.monotonic() + 100
+            deadline = time.monotonic() + 400  # with wheels it installs first
             while server.poll() is None and time.monotonic() < deadline:
                 with contextlib.suppress(OSError):
                     models = ask("/v1/models")

@@ -16,6 +16,7 @@ import pytest
 
 from distill.integrity import check_folder
 from distill.publish.archive import Member, archive_parts, archive_size
+from distill.publish.wheels import TOOLKIT
 from tests.cli.conftest import Invoke, Shown, invoke_in
 from tests.conftest import clean_environment
 
@@ -232,6 +233,26 @@ def test_with_wheels_it_installs_them_alone_and_starts_what_they_hold(
         )
         assert done.stdout == "started: chat model --max-tokens 5\n", done.stderr
     assert "installing" not in done.stderr
+
+
+def test_fetched_wheels_are_listed_with_their_sizes_though_they_are_gone_by_then(
+    invoke: Invoke,
+    finished_run: Path,
+    wheel_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """pip gets them from a folder here: only where from differs."""
+    sources = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheel_dir), "PIP_CONSTRAINT": ""}
+    for name, value in {**sources, "PIP_CONFIG_FILE": "/dev/null"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("distill.publish.wheels._toolkit_source", f"{TOOLKIT}=={{}}".format)
+    shown = invoke("bundle", finished_run / "runs/tiny", "--to", "full.tar", "--wheels", "--json")
+    assert shown.code == 0, shown.err
+    sizes = {Path(one["name"]).name: one["size"] for one in json.loads(shown.out)["files"]}
+    for wheel in wheel_dir.iterdir():
+        assert sizes[wheel.name] == wheel.stat().st_size
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["full.tar", "wheels"]
 
 
 def test_a_wheel_that_is_missing_or_of_another_version_is_named(

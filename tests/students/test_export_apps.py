@@ -10,6 +10,7 @@ from students.export.apps import go_template, lm_studio_preset, modelfile
 from students.export.turns import ChatTemplate, Turns, take_apart
 from students.load import EMBEDDED
 from tests.students.conftest import TEMPLATE
+from tests.students.ollama import needs_go, read_modelfile, rendered_by_go
 
 DEFAULT_SYSTEM = (
     "{%- if messages[0].role != 'system' %}{{- '<s>system\\nYou help.</s>\\n' }}{%- endif %}"
@@ -58,21 +59,39 @@ def test_template_that_counts_turns_is_known_to_differ() -> None:
 
 def test_ollama_gets_each_role_the_stops_and_the_sampling() -> None:
     _, turns = taken_apart(DEFAULT_SYSTEM)
-    text = modelfile("m-Q8_0.gguf", turns, ["</s>", 'a"b'], Sampling(0.6, 0.95), 4096)
+    text = modelfile("m-Q8_0.gguf", turns, ["</s>", "<\uff5cend\uff5c>"], Sampling(0.6, 0.95), 4096)
     assert text.startswith("FROM ./m-Q8_0.gguf\n")
-    for line in ('stop "</s>"', 'stop "a\\"b"', "temperature 0.6", "top_p 0.95", "num_ctx 4096"):
-        assert f"PARAMETER {line}\n" in text
-    template = text.split('"""')[1]
-    assert 'eq .Role "user" }}{{ "</s>\\n<s>user\\n" }}{{ .Content }}' in template
-    assert template.endswith('{{ "<s>assistant\\n<think>\\n" }}')
-    assert template.startswith("{{- if not .System }}")
-    assert template.count("{{- end }}") == 3
+    read = read_modelfile(text)
+    assert read[0] == ("FROM", "./m-Q8_0.gguf")
+    assert read[1] == ("TEMPLATE", go_template(turns))
+    assert read[2:] == [
+        ("stop", "</s>"),
+        ("stop", "<\uff5cend\uff5c>"),
+        ("temperature", "0.6"),
+        ("top_p", "0.95"),
+        ("num_ctx", "4096"),
+    ]
 
 
-def test_text_that_ollamas_language_cannot_hold_is_left_to_the_file() -> None:
-    _, turns = taken_apart(TEMPLATE.replace("'<|' + m", "'{' + '{' + m"))
-    assert go_template(turns) is None
-    assert "TEMPLATE" not in modelfile("x.gguf", turns, [], Sampling(), 10)
+def test_stop_that_a_modelfile_cannot_hold_is_said_and_left_out() -> None:
+    text = modelfile("m.gguf", None, ['a"b', "c\n", "d e"], Sampling(), 10)
+    assert [value for name, value in read_modelfile(text) if name == "stop"] == ["d e"]
+    assert "# 'a\"b' cannot be written here\n" in text
+
+
+@needs_go
+def test_go_renders_the_modelfiles_template_as_the_chat_template_does(tmp_path: Path) -> None:
+    odd = TEMPLATE.replace("'<|' + m", "'{' + '{\\u200b\\t\\\\ \"\"\" }}' + m")
+    jobs, expected = [], []
+    for name, source in {**TEMPLATES, "odd": odd}.items():
+        template, turns = taken_apart(source)
+        assert ("\u200b" in turns.user.before + turns.assistant.before) == (name == "odd")
+        text = modelfile("m.gguf", turns, [], Sampling(), 10)
+        ((_, written),) = [one for one in read_modelfile(text) if one[0] == "TEMPLATE"]
+        for conversation in CONVERSATIONS:
+            jobs.append((written, conversation))
+            expected.append(template.render(conversation).removeprefix(turns.begin))
+    assert rendered_by_go(tmp_path, jobs) == expected
 
 
 def test_lm_studio_gets_sampling_and_stops(tmp_path: Path) -> None:
