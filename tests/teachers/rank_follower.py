@@ -11,5 +11,6 @@ from engine.launched import Launched
 from engine.meeting import Meeting
 from teachers.local_ranks import ORDER, follow_teacher
 
-port, rank, size = map(int, sys.argv[1:])
-Launched(Meeting.join(port, rank, size)).follow({ORDER: follow_teacher})
+if __name__ == "__main__":
+    port, rank, size = map(int, sys.argv[1:])
+    Launched(Meeting.join(port, rank, size)).follow({ORDER: follow_teacher})
