@@ -7,7 +7,8 @@ The same documents, the same small model (4 layers, width 256), rows of 2,048 to
 step, AdamW in fp32, one thread. Environments are made in the folder that is named, once; each run
 is a process of its own. Timed are the training steps alone, in CPU-seconds; useful tokens are
 those of documents, without padding. Medians; the runs of all peers take turns. Peers run as they
-come and, where they recompute activations by default, without that too.
+come and, where they recompute activations by default, without that too. ``--runs FILE`` keeps each
+run's figures, so that a measurement can be made in pieces: the same command goes on.
 
 Expected before the first run, from a measurement of older versions on other documents: 4.8 times
 TRL and 2.3 times LLaMA-Factory at 32,000 words, 2.9 times TRL at 152,000; 0.37 of TRL's memory.
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,17 @@ def loss_part(vocabulary: int, positions: int) -> dict[str, float]:
     return {name: round(statistics.median(each), 3) for name, each in seconds.items()}
 
 
+def read_runs(file: Path | None, peers: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+    """Figures of the runs so far, of each peer that takes part."""
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in peers}
+    if file and file.exists():
+        for line in file.read_text(encoding="utf-8").splitlines():
+            name, found = json.loads(line)
+            if name in runs:
+                runs[name].append(found)
+    return runs
+
+
 def summary(runs: list[dict[str, Any]]) -> dict[str, float]:
     """Medians of one peer's runs."""
     speeds = [run["tokens"] / run["cpu_seconds"] for run in runs]
@@ -178,6 +190,7 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=32_000)
     parser.add_argument("--tokens", type=int, default=6_000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--runs", type=Path, help="figures of each run; those there are are kept")
     parser.add_argument("--with", dest="names", nargs="*", choices=PEERS, default=[*PEERS])
     arguments = parser.parse_args()
     sys.path[:0] = [str(ROOT), str(SCRIPTS)]
@@ -189,14 +202,19 @@ def main() -> None:
     }
     loss = loss_part(arguments.vocabulary, positions=800)
     print(f"the loss alone, CPU-seconds: {loss}")
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in peers}
+    runs = read_runs(arguments.runs, peers)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_all(folder, vocabulary=arguments.vocabulary, tokens=arguments.tokens)
         for repeat in range(arguments.repeats):
             for name, peer in peers.items():
+                if len(runs[name]) > repeat:
+                    continue
                 found = measure(peer, pythons[name], folder)
                 runs[name].append(found)
+                if arguments.runs:
+                    with arguments.runs.open("a", encoding="utf-8") as lines:
+                        lines.write(f"{json.dumps([name, found])}\n")
                 speed = found["tokens"] / found["cpu_seconds"]
                 print(f"{repeat + 1}  {name:<32} {speed:8,.0f} tokens/CPU-s", flush=True)
     figures: dict[str, Any] = {name: summary(each) for name, each in runs.items()}

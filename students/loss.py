@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 # Each chunk adds to the head's gradient as a whole, which small ones pay for too often (110 tokens
 # at 152k words: slower than full logits); larger ones take memory. docs/log.md has the figures.
-CHUNK_TOKENS = 640
+CHUNK_TOKENS = 512
 # Smaller probabilities lose digits, then become 0.
 _SMALLEST = torch.finfo(torch.float32).tiny
 

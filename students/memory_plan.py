@@ -29,7 +29,7 @@ from students.memory_settings import TrainingSettings
 Moment = Literal["loss", "backward", "embedding", "step"]
 
 # As in students.loss: positions in one chunk of logits at most. A test compares.
-LOSS_CHUNK_TOKENS = 640
+LOSS_CHUNK_TOKENS = 512
 # CUDA's context, cuBLAS' workspaces and what PyTorch's allocator cannot hand out.
 GPU_OVERHEAD_BYTES = 700 * 1024**2
 GPU_OVERHEAD_SHARE = 0.03
