@@ -6,7 +6,9 @@ Stopped (SIGSTOP), it is started again, the client waits, and no stored row is a
 
 import json
 import os
+import shlex
 import signal
+import sys
 from pathlib import Path
 
 from students.load import EMBEDDED
@@ -15,8 +17,10 @@ from tests.servers.recipes import stored_traces, write_recipe
 from tests.teachers.test_engine import generate, pids, rows, wait_for
 
 COUNT = 12
+PROGRAM = Path(sys.executable).with_name("transformers")
 SERVE = (
-    "echo $$ >> pids; exec transformers serve {model} --host 127.0.0.1 --port {port} --device cpu"
+    f"echo $$ >> pids; exec {shlex.quote(str(PROGRAM))} serve {{model}} --host 127.0.0.1"
+    " --port {port} --device cpu"
 )
 
 
