@@ -71,32 +71,52 @@ def load_folder(
     tokenizer = load_tokenizer(folder)
     # Even None would stand in for what a quantised folder says of itself.
     chosen = {} if quantization is None else {"quantization_config": quantization}
+    with _explained(folder):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    with lean_loading():
+        model: Any = read_weights(folder, dtype=dtype, **chosen)
+    stored_dtype = config.dtype or torch.float32
+    return LoadedModel(model.to(device), tokenizer, folder, stored_dtype)
+
+
+def read_weights(folder: Path, **chosen: Any) -> PreTrainedModel:  # noqa: ANN401
+    """Read a model's weights, in evaluation mode.
+
+    Args:
+        folder: Of the model.
+        chosen: Precision, places and the like, as ``from_pretrained`` takes them.
+
+    Raises:
+        ModelError: If some are missing or broken, or the architecture is unknown.
+    """
+    with _explained(folder), quiet_transformers():
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            **chosen,
+        )
+    model: PreTrainedModel = loaded[0]
+    model.eval()
+    if missing := sorted(map(str, loaded[1]["missing_keys"])):
+        raise ModelError(
+            f"{folder}: the weights lack {len(missing)} tensors, such as {missing[0]}",
+            hint="copy the folder again, whole",
+        )
+    return model
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
     try:
-        with quiet_transformers(), lean_loading():
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=dtype,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
-                **chosen,
-            )
+        yield
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"{folder}: the model cannot be loaded: {error}",
             hint="the folder may be damaged, or need a newer transformers",
         ) from error
-    model, loading = loaded
-    missing = sorted(map(str, loading["missing_keys"]))
-    if missing:
-        raise ModelError(
-            f"{folder}: the weights lack {len(missing)} tensors, such as {missing[0]}",
-            hint="copy the folder again, whole",
-        )
-    stored_dtype = config.dtype or torch.float32
-    return LoadedModel(model.to(device).eval(), tokenizer, folder, stored_dtype)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
