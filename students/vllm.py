@@ -24,6 +24,7 @@ MODEL: Final = "student"
 """What its requests call the model."""
 _READY_SECONDS: Final = 1200.0  # it compiles kernels at its first start on a machine
 _GPU_SHARE: Final = 0.92
+_STEP_TOKENS: Final = 4096
 _MEMORY_SHARE: Final = 4
 _GIB: Final = 1024**3
 
@@ -56,7 +57,7 @@ def serving(
         *serve_command(program, str(folder)),
         *("--served-model-name", MODEL, "--host", "127.0.0.1"),
         *(word for name, size in sizes.items() for word in (name, str(size))),
-        *_numbers(),
+        *_computing(context_tokens),
         *("--generation-config", "vllm"),  # or settings of the folder would be mixed into ours
         "--disable-uvicorn-access-log",
     ]
@@ -74,10 +75,16 @@ def serving(
         yield RunningServer(f"{root}/v1", process, key)
 
 
-def _numbers() -> list[str]:
-    """The precision in which our engine computes; on a GPU, the memory that is free."""
+def _computing(context_tokens: int) -> list[str]:
+    """The precision in which our engine computes; on a GPU, the memory that is free.
+
+    On a CPU vLLM (0.32) ends when it reads a prompt in two steps and the request has a seed: it
+    sets a generator back, which those of a CPU cannot. So each prompt is read in one.
+    """
     if not torch.cuda.is_available():
-        return ["--dtype", "float32"]
+        step_tokens = str(max(context_tokens, _STEP_TOKENS))
+        whole = ["--no-enable-chunked-prefill", "--max-num-batched-tokens", step_tokens]
+        return ["--dtype", "float32", *whole]
     free_bytes, all_bytes = torch.cuda.mem_get_info()
     share = math.floor(100 * _GPU_SHARE * free_bytes / all_bytes) / 100
     return ["--dtype", "bfloat16", "--gpu-memory-utilization", str(share)]

@@ -83,11 +83,11 @@ def llama_cpp_backend(folder: Path) -> Iterator[Backend]:
 
 
 @contextmanager
-def vllm_backend() -> Iterator[Backend]:
+def vllm_backend(rows: int = 8) -> Iterator[Backend]:
     """vLLM with the embedded student."""
     choice = BackendChoice("vllm", "the test asks for it")
     with opened_backend(
-        EMBEDDED, choice=choice, rows=8, context_tokens=512, max_tokens=200
+        EMBEDDED, choice=choice, rows=rows, context_tokens=512, max_tokens=200
     ) as backend:
         yield backend
 

@@ -204,6 +204,19 @@ def test_an_evaluation_gets_what_the_sampling_loop_of_a_folder_gets(running: Ser
             assert other.logprobs == pytest.approx(completion.logprobs, abs=1e-3)
 
 
+def test_vllm_draws_for_more_prompts_with_seeds_than_one_step_reads() -> None:
+    """On a CPU it ended when a step cut such a prompt in two."""
+    if find_vllm() is None:
+        pytest.skip(f"vLLM is not installed, and {PROGRAM_VARIABLE} names none")
+    rows = 200
+    prompts = embedded_prompts("eval", rows, 0)
+    with vllm_backend(rows) as backend:
+        completer = BackendCompleter(backend, name="x", fingerprint="", rows=rows)
+        answers = list(completer.complete(Listed(prompts), Sampling(seed=1, max_tokens=16)))
+    assert {answer.request.prompt.id for answer in answers} == {one.id for one in prompts}
+    assert all(answer.completion.usage.output_tokens for answer in answers)
+
+
 @pytest.mark.parametrize(
     ("body", "status", "word"),
     [
