@@ -175,12 +175,18 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, float]:
         "tokens_per_cpu_second": round(statistics.median(speeds), 1),
         "lowest": round(min(speeds), 1),
         "highest": round(max(speeds), 1),
+        "system_share": round(statistics.median(_system_share(run) for run in runs), 3),
         "peak_mib": round(statistics.median(run["peak_bytes"] for run in runs) / 2**20),
         "training_mib": round(statistics.median(run["training_bytes"] for run in runs) / 2**20),
         "tokens": runs[0]["tokens"],
         "loss": round(runs[0]["loss"], 3),
         "runs": len(runs),
     }
+
+
+def _system_share(run: dict[str, Any]) -> float:
+    """Part of the CPU-seconds that went to the kernel, most of it for fresh memory."""
+    return float(run["system_seconds"] / run["cpu_seconds"])
 
 
 def main() -> None:

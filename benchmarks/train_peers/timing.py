@@ -5,6 +5,7 @@ tokenizing, no saving.
 """
 
 import json
+import os
 import resource
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ class StepClock(TrainerCallback):  # type: ignore[misc]
     def __init__(self) -> None:
         """Nothing has run yet."""
         self.began = self.ended = 0.0
+        self.system_began = self.system_ended = 0.0
         self.bytes_before = 0
         self.steps = 0
 
@@ -26,13 +28,13 @@ class StepClock(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Start."""
         self.bytes_before = _held_bytes()
-        self.began = time.process_time()
+        self.began, self.system_began = time.process_time(), os.times().system
 
     def on_step_end(
         self, args: object, state: TrainerState, control: object, **kwargs: object
     ) -> None:
         """Until here, for now."""
-        self.ended = time.process_time()
+        self.ended, self.system_ended = time.process_time(), os.times().system
         self.steps = state.global_step
 
     def print_figures(self, tokens: int, loss: float) -> None:
@@ -41,6 +43,7 @@ class StepClock(TrainerCallback):  # type: ignore[misc]
         figures = {
             "tokens": tokens,
             "cpu_seconds": self.ended - self.began,
+            "system_seconds": self.system_ended - self.system_began,
             "steps": self.steps,
             "loss": loss,
             "peak_bytes": peak,
