@@ -16,7 +16,7 @@ from typing import Final
 import torch
 
 from engine.server_process import RunningServer, free_port, running_server
-from engine.vllm_program import require_vllm, serve_command
+from engine.vllm_program import require_vllm, serve_command, whole_prompts
 from students.catalog import Architecture
 from students.memory_run import plan_running
 
@@ -24,7 +24,6 @@ MODEL: Final = "student"
 """What its requests call the model."""
 _READY_SECONDS: Final = 1200.0  # it compiles kernels at its first start on a machine
 _GPU_SHARE: Final = 0.92
-_STEP_TOKENS: Final = 4096
 _MEMORY_SHARE: Final = 4
 _GIB: Final = 1024**3
 
@@ -76,15 +75,9 @@ def serving(
 
 
 def _computing(context_tokens: int) -> list[str]:
-    """The precision in which our engine computes; on a GPU, the memory that is free.
-
-    On a CPU vLLM (0.32) ends when it reads a prompt in two steps and the request has a seed: it
-    sets a generator back, which those of a CPU cannot. So each prompt is read in one.
-    """
+    """The precision in which our engine computes; on a GPU, the memory that is free."""
     if not torch.cuda.is_available():
-        step_tokens = str(max(context_tokens, _STEP_TOKENS))
-        whole = ["--no-enable-chunked-prefill", "--max-num-batched-tokens", step_tokens]
-        return ["--dtype", "float32", *whole]
+        return ["--dtype", "float32", *whole_prompts(context_tokens)]
     free_bytes, all_bytes = torch.cuda.mem_get_info()
     share = math.floor(100 * _GPU_SHARE * free_bytes / all_bytes) / 100
     return ["--dtype", "bfloat16", "--gpu-memory-utilization", str(share)]

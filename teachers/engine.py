@@ -17,7 +17,7 @@ from distill.errors import ModelError
 from distill.recipe import EngineTeacher as EngineSection
 from distill.types import Answer, RequestSource, Sampling, Usage
 from engine.server_process import free_port
-from engine.vllm_program import require_vllm, serve_command
+from engine.vllm_program import is_for_cpu, require_vllm, serve_command, whole_prompts
 from teachers.connect import connect
 from teachers.engine_command import Serving, commands
 from teachers.engine_server import Launch, Watcher
@@ -165,7 +165,11 @@ def _own_launch(section: EngineSection, number: int, port: int) -> Launch:
     given = {"CUDA_VISIBLE_DEVICES": visible} if section.replicas > 1 else {}
     command = commands(section.engine, serving)[0]
     if section.engine == "vllm":  # printed as `vllm serve MODEL`; here it is the one that is found
-        command[:3] = serve_command(require_vllm(), serving.model)
+        program = require_vllm()
+        command[:3] = serve_command(program, serving.model)
+        if is_for_cpu(program):  # before what the recipe gives, which holds
+            place = len(command) - len(section.arguments)
+            command[place:place] = whole_prompts(section.context_tokens)
     return _launch(section, command, given)
 
 
@@ -179,7 +183,15 @@ def serving_of(section: EngineSection, cluster: Cluster, port: int) -> Serving:
         facts = find_architecture(section.model)
     except ModelError:  # a name on the Hub that is not known here: the server will find out
         layout = Layout(cluster.gpus, 1, 1, 1)
-        return Serving(section.model, "", layout, section.context_tokens, port)
+        return Serving(
+            section.model,
+            "",
+            layout,
+            section.context_tokens,
+            port,
+            cluster.node_gpus,
+            section.arguments,
+        )
     find_model(section.model)  # weights that are there must be whole
     wish = Wish(section.context_tokens)
     plans = plan_shards(facts, cluster, wish)

