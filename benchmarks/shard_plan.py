@@ -1,14 +1,16 @@
 """The shard plan against real files and real memory: random models of 30M to 2.5B parameters.
 
-    OMP_NUM_THREADS=1 python benchmarks/shard_plan.py [NAME ...]
+    OMP_NUM_THREADS=1 python benchmarks/shard_plan.py [--runs FILE] [NAME ...]
 
 For each model: writes it as shards, and in a process of its own loads it as a teacher is loaded and
 samples with our engine until every row holds the planned context. Compared are the planned weights
 with the files' headers, and the planned size of the process with the highest that the system saw
 (``VmHWM``: libraries, kernels, mapped files and all that the C library keeps). Expected beforehand:
-weights within 1 %, the whole within 10 %, each.
+weights within 1 %, the whole within 10 %, each. ``--runs FILE`` keeps what each model took, so that
+the next call goes on where one was cut off; results are written once it holds all of them.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -131,25 +133,36 @@ def main() -> None:
     if sys.argv[1:2] == ["--measure"]:
         print(json.dumps({"peak": _measure(Path(sys.argv[2]), _CASES[sys.argv[3]])}))
         return
-    figures = _earlier() if sys.argv[1:] else {}
-    for name in sys.argv[1:] or _CASES:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=_CASES, default=[*_CASES], metavar="NAME")
+    parser.add_argument("--runs", type=Path, help="figures of each model; those there are are kept")
+    arguments = parser.parse_args()
+    figures = _read_runs(arguments.runs)
+    for name in arguments.names:
+        if name in figures:
+            continue
         figures[name] = found = _compare(name, _CASES[name])
+        if arguments.runs:
+            with arguments.runs.open("a", encoding="utf-8") as lines:
+                lines.write(f"{json.dumps([name, found])}\n")
         print(
             f"{name:26} {found['parameters'] / 1e6:6.0f}M  weights {found['weights_error']:+.2%}"
             f"  whole {found['total_error']:+6.1%}  {found['planned_resident'] / 1e6:6,.0f} of"
             f" {found['measured'] / 1e6:6,.0f} MB, highest while {found['plan']['moment']}",
             flush=True,
         )
-    results_file.write("shard_plan", {name: figures[name] for name in _CASES if name in figures})
+    if figures.keys() >= _CASES.keys():
+        results_file.write("shard_plan", {name: figures[name] for name in _CASES})
     worst = max(abs(each["total_error"]) for each in figures.values())
     raise SystemExit(worst > _BAR)
 
 
-def _earlier() -> dict[str, Any]:
-    """What was measured before, for all cases that are measured in pieces."""
-    path = Path(__file__).parent / "results" / "shard_plan.json"
-    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["figures"]
-    return {name: figures[name] for name in _CASES if name in figures}
+def _read_runs(file: Path | None) -> dict[str, Any]:
+    """What the calls before have measured."""
+    if file is None or not file.exists():
+        return {}
+    found = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
+    return {name: figures for name, figures in found if name in _CASES}
 
 
 def _compare(name: str, case: Case) -> dict[str, Any]:
