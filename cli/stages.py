@@ -58,6 +58,7 @@ def _generate(job: Job) -> Work:
         batch_size=recipe.generate.batch_size,
         on_notice=lambda text: note(f"\n  {text}"),
         launched=job.launched,
+        logs=paths.logs,
     )
     draft = paths.train_prompts.with_suffix(".draft")
     write_prompts(draft, stream_prompts_of(recipe.prompts or missing("prompts")))

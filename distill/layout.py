@@ -1,7 +1,7 @@
 """What lies where in a run folder, and which stage each key of a recipe matters to.
 
 recipe.json  manifest.json       what was asked, what was done
-prompts/train.jsonl traces.jsonl requests.jsonl            generate
+prompts/train.jsonl traces.jsonl requests.jsonl logs/      generate
 traces.verdicts.parquet  train.parquet  filter.html  filter.json  broken.jsonl    filter
 base/  examples/  student/  training.jsonl  checkpoints/   train
 prompts/eval.jsonl  controls/  eval/                       eval
@@ -18,7 +18,7 @@ STAGES: Final[tuple[Stage, ...]] = ("generate", "filter", "train", "eval")
 
 # Files and folders that a stage makes, whether it is finished or not.
 MADE_BY: Final[Mapping[Stage, tuple[str, ...]]] = {
-    "generate": ("prompts/train.jsonl", "traces.jsonl", "requests.jsonl", ".scale"),
+    "generate": ("prompts/train.jsonl", "traces.jsonl", "requests.jsonl", ".scale", "logs"),
     "filter": (
         *("traces.verdicts.parquet", "train.parquet", "filter.html", "filter.json"),
         *("broken.jsonl", ".filter", "judge"),
@@ -144,6 +144,11 @@ class RunLayout:
     def requests(self) -> Path:
         """Journal of what was asked of an endpoint, noted before it was sent."""
         return self.root / "requests.jsonl"
+
+    @property
+    def logs(self) -> Path:
+        """What servers wrote that were started and failed; missing if none did."""
+        return self.root / "logs"
 
     @property
     def scale(self) -> Path:

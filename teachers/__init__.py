@@ -4,6 +4,7 @@ What a teacher needs is imported when that teacher is built, so a replay never w
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill.pricing import PriceList
@@ -20,6 +21,7 @@ def build(
     batch_size: int,
     on_notice: Callable[[str], None] = lambda text: None,
     launched: "Launched | None" = None,
+    logs: Path | None = None,
 ) -> Completer:
     """Make a teacher ready to complete prompts.
 
@@ -28,6 +30,7 @@ def build(
         batch_size: Completions that are decoded at once by a local model.
         on_notice: Called with what the user should know while an endpoint is asked.
         launched: Processes that a launcher has started with this one; a local model lies on all.
+        logs: Folder that keeps the log of a server that was started and failed.
 
     Raises:
         DataError: If a recording is missing or broken.
@@ -42,7 +45,7 @@ def build(
     if isinstance(section, EngineTeacher):
         from teachers.engine import open_engine
 
-        return open_engine(section, on_notice)
+        return open_engine(section, on_notice, logs)
     if isinstance(section, ReplayTeacher):
         from teachers import replay
 

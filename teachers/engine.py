@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -31,12 +32,15 @@ _HOUR: Final = 3600.0
 _MIB: Final = 1024**2
 
 
-def open_engine(section: EngineSection, on_notice: Callable[[str], None]) -> "EngineTeacher":
+def open_engine(
+    section: EngineSection, on_notice: Callable[[str], None], logs: Path | None = None
+) -> "EngineTeacher":
     """Make a teacher of servers; none is started yet.
 
     Args:
         section: The recipe's choice.
         on_notice: Called with what the user should know while they run.
+        logs: Folder that keeps the log of a server that is given up.
 
     Raises:
         ModelError: If the model does not fit the GPUs, or there are none.
@@ -51,6 +55,11 @@ def open_engine(section: EngineSection, on_notice: Callable[[str], None]) -> "En
         servers = [
             Server(f"server {number + 1}", f"http://127.0.0.1:{port}/v1")
             for number, port in enumerate(ports)
+        ]
+    if logs is not None:
+        launches = [
+            replace(launch, kept=logs / f"server-{number}.log")
+            for number, launch in enumerate(launches, 1)
         ]
     return EngineTeacher(section, servers, launches, on_notice)
 
@@ -113,7 +122,7 @@ class EngineTeacher:
         finally:
             for watcher in watchers:
                 watcher.stop()
-                if self._fleet.failure is None:  # otherwise the error has named it
+                if watcher.launch.kept != watcher.launch.log or self._fleet.failure is None:
                     watcher.launch.log.unlink(missing_ok=True)
 
 
@@ -247,7 +256,9 @@ def _found_gpus() -> list[int]:
 def _launch(section: EngineSection, command: list[str], environment: dict[str, str]) -> Launch:
     handle, name = tempfile.mkstemp(prefix="distill-engine-", suffix=".log")
     os.close(handle)
-    return Launch(command, environment, Path(name), section.ready_seconds, section.restarts)
+    return Launch(
+        command, environment, Path(name), Path(name), section.ready_seconds, section.restarts
+    )
 
 
 def _filled(word: str, values: Mapping[str, str]) -> str:

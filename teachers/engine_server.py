@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from distill.errors import TeacherError
+from engine.server_log import keep_log, without_secrets
 from engine.server_process import ServerProcess, last_lines
 from teachers.fleet import Fleet, Server
 
@@ -33,6 +34,7 @@ class Launch:
         command: Program and arguments.
         environment: Set beside what this process has.
         log: File that its output goes to.
+        kept: Where that is kept, without secrets, if the server is given up.
         ready_seconds: How long it may take until it answers.
         restarts: How often it is started again without a token in between.
     """
@@ -40,6 +42,7 @@ class Launch:
     command: Sequence[str]
     environment: Mapping[str, str]
     log: Path
+    kept: Path
     ready_seconds: float
     restarts: int
 
@@ -47,7 +50,15 @@ class Launch:
     def shown(self) -> str:
         """The command line, as one would type it."""
         given = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
-        return " ".join([*given, shlex.join(self.command)])
+        return self.clean(" ".join([*given, shlex.join(self.command)]))
+
+    def clean(self, text: str) -> str:
+        """A text without the secrets that the server was given."""
+        return without_secrets(text, self.command, self.environment)
+
+    def keep_log(self) -> None:
+        """Have the log outlive the server."""
+        keep_log(self.log, self.kept, self.command, self.environment)
 
 
 @dataclass(slots=True)
@@ -182,7 +193,8 @@ class Watcher:
                 f"Is it running at {self.server.base_url}? Start it again, then the same command."
             )
             return TeacherError(problem, hint=hint)
-        if lines := last_lines(self.launch.log):
+        self.launch.keep_log()
+        if lines := last_lines(self.launch.kept):
             problem += "; its last words:\n" + "\n".join(f"  | {line}" for line in lines)
-        hint = f"Try it by hand:\n{self.launch.shown}\nIts whole log: {self.launch.log}"
+        hint = f"Try it by hand:\n{self.launch.shown}\nIts whole log: {self.launch.kept}"
         return TeacherError(problem, hint=hint)

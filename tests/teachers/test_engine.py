@@ -192,15 +192,19 @@ def test_a_killed_toolkit_leaves_no_server_behind_and_goes_on(tmp_path: Path) ->
 
 
 def test_a_server_that_never_gets_ready_ends_with_its_last_words(tmp_path: Path) -> None:
-    words = "echo CUDA out of memory on port $0; exit 3"
-    recipe = recipe_of(tmp_path, json.dumps(["sh", "-c", words, "{port}"]))
+    words = "echo CUDA out of memory on port $0 with key $2; exit 3"
+    command = ["sh", "-c", words, "{port}", "--api-key", "open-sesame"]
+    recipe = recipe_of(tmp_path, json.dumps(command))
     shown_ = invoke_in(tmp_path, "generate", recipe, "--run-dir", "run")
     assert shown_.code == 9
     assert "server 1 ended with exit code 3 before it was ready" in shown_.err
     assert "| CUDA out of memory on port" in shown_.err
     assert "Try it by hand" in shown_.err
     assert "Traceback" not in shown_.err
-    assert Path(shown_.err.rpartition("Its whole log: ")[2].strip()).is_file()
+    log = tmp_path / "run" / "logs" / "server-1.log"
+    assert Path(shown_.err.rpartition("Its whole log: ")[2].strip()).name == log.name
+    assert "CUDA out of memory" in log.read_text()
+    assert "open-sesame" not in shown_.err + log.read_text()
 
 
 def test_a_server_that_takes_too_long_ends_with_the_time(tmp_path: Path) -> None:
