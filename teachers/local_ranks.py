@@ -32,7 +32,7 @@ from teachers.local_folder import model_folder, model_name, teacher_fingerprint
 from teachers.local_share import Share, check_share, load_share
 
 ORDER = "teach"
-_SLACK_SECONDS = 20.0
+_SLACK_SECONDS = 10.0
 """An exchange fails so much later than rank 0 finds out why."""
 
 
