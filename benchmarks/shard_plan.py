@@ -134,9 +134,11 @@ def main() -> None:
         print(json.dumps({"peak": _measure(Path(sys.argv[2]), _CASES[sys.argv[3]])}))
         return
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=_CASES, metavar="NAME")
+    parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--runs", type=Path, help="figures of each model; those there are are kept")
     arguments = parser.parse_args()
+    if unknown := [name for name in arguments.names if name not in _CASES]:
+        parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(_CASES)}")
     figures = _read_runs(arguments.runs)
     for name in arguments.names or _CASES:
         if name in figures:
