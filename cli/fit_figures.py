@@ -99,6 +99,13 @@ def show_running(
     say("\n  on the right: the longest context that fits; all: the model's whole context")
     if context_tokens > facts.context_tokens:
         say(f"  the model was made for {facts.context_tokens:,} tokens, fewer than asked for")
+    least = min(plans, key=lambda plan: plan.total)
+    if gpu_bytes is not None and least.total > gpu_bytes:
+        reach = max(row[0] for row in longest)
+        say(
+            f"\nNone fits in {_gib(gpu_bytes)} GiB: {least.format} needs {_gib(least.total)} GiB; "
+            + (f"--context {reach} is the longest that fits" if reach else "no context fits")
+        )
 
 
 def _answer(

@@ -42,6 +42,17 @@ def test_running_lists_every_way_to_hold_the_weights(run_distill: RunDistill) ->
     assert len(fits) == 8
 
 
+@pytest.mark.parametrize(("gpu", "way_out"), [("8GB", "no context fits"), ("24GB", "--context ")])
+def test_running_on_too_small_a_gpu_says_what_would_fit(
+    run_distill: RunDistill, gpu: str, way_out: str
+) -> None:
+    shown = run_distill("fit", "Qwen2.5-32B", "--run", "--context", "32k", "--gpu", gpu).stdout
+    last = shown.splitlines()[-1]
+    assert last.startswith("None fits in ")
+    assert "gguf q4_k_m needs 27." in last
+    assert way_out in last
+
+
 def test_a_recipe_brings_its_settings(run_distill: RunDistill) -> None:
     recipe = Path(__file__).parents[2] / "recipes" / "quickstart.toml"
     plan = json.loads(run_distill("fit", str(recipe), "--json").stdout)
