@@ -1,6 +1,7 @@
-"""How many tokens a model's cache may hold in the memory that is free."""
+"""Memory that is free, and how many tokens a model's cache may hold in it."""
 
 import os
+from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
@@ -9,6 +10,24 @@ _SHARE = 0.4
 """Of the free memory: buffers are copied when they grow, and a forward pass needs some too."""
 _UNKNOWN_BYTES = 8 << 30
 _LEAST_TOKENS = 4096
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_memory_bytes() -> int:
+    """Main memory that is free, and that this process may take."""
+    free = _unused_bytes()
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        known = next(line for line in lines if line.startswith("MemAvailable:"))
+        free = int(known.split()[1]) * 1024
+    except (OSError, StopIteration, ValueError):  # not on macOS
+        pass
+    try:
+        limit = int((_CGROUP / "memory.max").read_text(encoding="utf-8"))
+        used = int((_CGROUP / "memory.current").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # no limit, or no such file
+        return free
+    return min(free, max(limit - used, 0))
 
 
 def bytes_per_token(model: PreTrainedModel, kv_heads: int | None = None) -> int:
@@ -47,6 +66,10 @@ def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)
+    return _unused_bytes()
+
+
+def _unused_bytes() -> int:
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):  # not on macOS

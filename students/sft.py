@@ -10,6 +10,7 @@ optimizer and schedule, and ends with a checkpoint from which a later try goes o
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from students.packing import plan_rows
 from students.parallel import ALONE, Ranks, gather
 from students.prepared import Prepared, Trained, examples_digest, prepare
 from students.rows import PackedRows
+from students.spare_memory import has_memory_to_spare
 from students.steps import StepReporter
 from students.template import TokenizedExample
 from students.train_report import StageReport, TrainReport, step_losses, tail_mean
@@ -200,7 +202,8 @@ def _train_stage(
         ),
     )
     reporter.watch(trainer, stage.name)
-    with kept_freed_memory():
+    is_kept = has_memory_to_spare(section, trainable.loaded.folder, ranks.size)
+    with kept_freed_memory() if is_kept else nullcontext():
         trainer.resume_or_train()
 
 

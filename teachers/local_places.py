@@ -11,7 +11,6 @@ Sizes are those of the model's own parameters, counted without reading them; wha
 beside them is the shard plan's arithmetic.
 """
 
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import torch
 from transformers import PreTrainedModel
 
 from distill.local_section import LocalTeacher, read_size
+from engine.memory import free_memory_bytes
 from teachers.moe_config import Architecture
 from teachers.shard_plan import Cluster, Layout, Wish, plan_device
 
@@ -31,7 +31,6 @@ _ROUTED: Final = "experts"
 KEPT_SHARE: Final = 0.1
 """Of a place, for what is not weights: fragments, libraries, other programs."""
 _LEAST_TOKENS: Final = 4096
-_CGROUP: Final = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ def rooms_for(
     if section.device_map != "cpu":
         free |= {gpu: _gpu_bytes(gpu) for gpu in range(torch.cuda.device_count())}
     is_cpu_only = not free
-    free["cpu"] = memory_bytes()
+    free["cpu"] = free_memory_bytes()
     if section.offload_folder is not None:
         free["disk"] = _disk_bytes(section.offload_folder)
     working = work_bytes(facts)
@@ -148,23 +147,6 @@ def work_bytes(facts: Architecture | None) -> int:
     wish = Wish(_LEAST_TOKENS, prefill_tokens=_LEAST_TOKENS, server_bytes=0)
     plan = plan_device(facts, Layout(1, 1, 1, 1), Cluster(1, 0), wish)
     return plan.cache(1) + plan.work
-
-
-def memory_bytes() -> int:
-    """Memory that is free, and that this process may take."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        known = next(line for line in lines if line.startswith("MemAvailable:"))
-        free = int(known.split()[1]) * 1024
-    except (OSError, StopIteration, ValueError):  # not on macOS
-        pass
-    try:
-        limit = int((_CGROUP / "memory.max").read_text(encoding="utf-8"))
-        used = int((_CGROUP / "memory.current").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # no limit, or no such file
-        return free
-    return min(free, max(limit - used, 0))
 
 
 def _gpu_bytes(gpu: int) -> int:

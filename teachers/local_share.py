@@ -7,10 +7,9 @@ import torch
 from distill.local_section import LocalTeacher
 from engine.folder import LoadedModel
 from engine.meeting import Meeting, device_type
-from engine.memory import budget_tokens_for
+from engine.memory import budget_tokens_for, free_memory_bytes
 from teachers.local_checkpoint import Checkpoint, open_checkpoint
 from teachers.local_cut import check_cut, cut, distributed_config, empty_model, fitting
-from teachers.local_places import memory_bytes
 from teachers.local_weights import read_weights
 
 _WEIGHTS_SHARE = 0.9
@@ -94,4 +93,4 @@ def _free_bytes() -> int:
     if device_type() == "cuda":
         free, _ = torch.cuda.mem_get_info()
         return int(free)
-    return memory_bytes()
+    return free_memory_bytes()
