@@ -21,6 +21,7 @@ _SMALLEST, _SMALLEST_AFTER = 0x3880, 0x0400
 _RANGE, _MORE_DIGITS = np.uint16(0x4780 - _SMALLEST), np.uint16(3)
 _MOVE = np.uint16((_SMALLEST_AFTER - (_SMALLEST << 3)) & 0xFFFF)
 _SIGN, _REST = np.uint16(0x8000), np.uint16(0x7FFF)
+_AT_ONCE = 1 << 16
 _INFINITE = np.uint16(0x7C00)  # all digits of a float16's exponent
 
 
@@ -86,17 +87,24 @@ def _bfloat16_to_float16(values: NDArray[np.uint16]) -> NDArray[np.float16]:
     The few that lie outside float16's normal range come from a table. Converting through float32
     takes six times as long.
     """
-    moved = values << _MORE_DIGITS  # sign and highest digits drop out; within the range they are 0
-    moved += _MOVE
+    flat, moved = values.reshape(-1), np.empty(values.size, np.uint16)
+    for start in range(0, len(flat), _AT_ONCE):
+        _move_exponents(flat[start : start + _AT_ONCE], moved[start : start + _AT_ONCE])
+    return moved.reshape(values.shape).view(np.float16)
+
+
+def _move_exponents(values: NDArray[np.uint16], moved: NDArray[np.uint16]) -> None:
+    """Few enough numbers that they and what is made of them stay in the cache."""
+    np.left_shift(values, _MORE_DIGITS, out=moved)  # sign and highest digits drop out
+    moved += _MOVE  # the highest digits of a number in the range are 0
     other = values & _SIGN
     moved |= other
     np.bitwise_and(values, _REST, out=other)
     other -= np.uint16(_SMALLEST)  # what is smaller wraps around and is large now
     outside = np.flatnonzero(other >= _RANGE)
-    from_table = _float16_of_each_bfloat16()[values.reshape(-1)[outside]]
+    from_table = _float16_of_each_bfloat16()[values[outside]]
     _refuse_infinite(from_table)
-    moved.reshape(-1)[outside] = from_table
-    return moved.view(np.float16)
+    moved[outside] = from_table
 
 
 def _refuse_infinite(bits: NDArray[np.uint16]) -> None:

@@ -20,17 +20,17 @@ Value = bool | int | float | str | Sequence[str] | Sequence[int] | Sequence[floa
 _MAGIC, _VERSION, _ALIGNMENT = b"GGUF", 3, 32
 _U32, _I32, _F32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
 _SCALARS: Final[Mapping[int, str]] = {
-    0: "<B",
-    1: "<b",
-    2: "<H",
-    3: "<h",
-    _U32: "<I",
-    _I32: "<i",
-    _F32: "<f",
-    _BOOL: "<?",
-    10: "<Q",
-    11: "<q",
-    12: "<d",
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    _U32: "I",
+    _I32: "i",
+    _F32: "f",
+    _BOOL: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
 }
 # Number in the file, numbers of a block, bytes of a block.
 KINDS: Final[Mapping[str, tuple[int, int, int]]] = {
@@ -131,18 +131,23 @@ def _header(metadata: Mapping[str, Value], tensors: Sequence[Encoded]) -> bytes:
 
 def _typed(value: Value) -> bytes:
     if isinstance(value, str | bool | int | float):
-        kind, data = _scalar(value, whole=_U32)
-        return struct.pack("<I", kind) + data
-    items = [_scalar(each, whole=_I32) for each in value]
-    kind = items[0][0] if items else _STRING
-    return struct.pack("<IIQ", _ARRAY, kind, len(items)) + b"".join(data for _, data in items)
+        kind = _kind(value, whole=_U32)
+        return struct.pack("<I", kind) + _packed([value], kind)
+    kind = _kind(value[0], whole=_I32) if value else _STRING
+    return struct.pack("<IIQ", _ARRAY, kind, len(value)) + _packed(value, kind)
 
 
-def _scalar(value: str | float, *, whole: int) -> tuple[int, bytes]:
+def _kind(value: str | float, *, whole: int) -> int:
     if isinstance(value, str):
-        return _STRING, _string(value)
-    kind = _BOOL if isinstance(value, bool) else whole if isinstance(value, int) else _F32
-    return kind, struct.pack(_SCALARS[kind], value)
+        return _STRING
+    return _BOOL if isinstance(value, bool) else whole if isinstance(value, int) else _F32
+
+
+def _packed(values: Sequence[Any], kind: int) -> bytes:
+    """Values of one kind, without a word about it."""
+    if kind == _STRING:
+        return b"".join(map(_string, values))
+    return struct.pack(f"<{len(values)}{_SCALARS[kind]}", *values)
 
 
 def _string(text: str) -> bytes:
@@ -186,8 +191,10 @@ def _read_value(file: IO[bytes], kind: int) -> object:
         return _read_string(file)
     if kind == _ARRAY:
         inner, count = _unpack(file, "<IQ")
+        if inner in _SCALARS:
+            return list(_unpack(file, f"<{count}{_SCALARS[inner]}"))
         return [_read_value(file, inner) for _ in range(count)]
-    return _unpack(file, _SCALARS[kind])[0]
+    return _unpack(file, f"<{_SCALARS[kind]}")[0]
 
 
 def _read_string(file: IO[bytes]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 
@@ -63,17 +63,14 @@ class StoredTensor:
 
     def read(self, start: int, stop: int) -> Array:
         """Rows ``start`` to ``stop``; raises ``ModelError`` if the file is shorter than it says."""
-        per_row = math.prod(self.shape[1:])
         kind = np.dtype(NUMPY_TYPE[self.dtype])
-        values = np.fromfile(
-            self.path,
-            kind,
-            (stop - start) * per_row,
-            offset=self.offset + start * per_row * kind.itemsize,
-        )
-        if len(values) != (stop - start) * per_row:
-            raise ModelError(f"{self.path}: ends in the middle of {self.name}", hint=_AGAIN)
-        return cast("Array", values.reshape(stop - start, *self.shape[1:]))
+        values = np.empty((stop - start, *self.shape[1:]), kind)
+        place = self.offset + start * math.prod(self.shape[1:]) * kind.itemsize
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(place)
+            if file.readinto(values) != values.nbytes:
+                raise ModelError(f"{self.path}: ends in the middle of {self.name}", hint=_AGAIN)
+        return values
 
 
 def open_weights(folder: Path) -> dict[str, StoredTensor]:

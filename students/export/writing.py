@@ -14,6 +14,7 @@ from distill.manifest import current_versions, now
 from distill.records import to_record
 from distill.storage import hash_file, make_folder, write_atomically, write_json_atomically
 from distill.types import Progress, Sampling
+from engine.freed_memory import kept_freed_memory
 from students.durable import whole_folder
 from students.export.apps import how_to_run, lm_studio_preset, modelfile
 from students.export.checking import CheckLevel, Found, run_checks
@@ -64,7 +65,7 @@ def export(
         StorageError: If the disk refuses.
     """
     make_folder(plan.target.resolve().parent)
-    with whole_folder(plan.target.resolve()) as folder:
+    with whole_folder(plan.target.resolve()) as folder, kept_freed_memory():
         begun = time.monotonic()
         hashes, has_exact_tokens = _write(plan, folder, _counter(plan, on_progress))
         seconds = time.monotonic() - begun
