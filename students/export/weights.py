@@ -68,7 +68,7 @@ class StoredTensor:
         place = self.offset + start * math.prod(self.shape[1:]) * kind.itemsize
         with self.path.open("rb", buffering=0) as file:
             file.seek(place)
-            if file.readinto(values) != values.nbytes:
+            if file.readinto(values.data) != values.nbytes:
                 raise ModelError(f"{self.path}: ends in the middle of {self.name}", hint=_AGAIN)
         return values
 
