@@ -125,7 +125,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             # d loss / d logits = weight * (softmax - one at the target); the weight is multiplied
             # into the states, which are few beside the logits.
             grad_C_V = chances_C_V.scatter_add_(1, targets_C[:, None], -torch.ones_like(losses_C_1))
-            grad_C_V = grad_C_V.to(dtype)
+            grad_C_V = room.copy_(grad_C_V)  # in fp32 it is there already
             if hidden_grad_S_D is not None:
                 hidden_grad_S_D[part] = torch.mm(grad_C_V, head_in_V_D) * weights_C_1
             if head_grad_V_D is not None:
