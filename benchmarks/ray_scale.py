@@ -42,6 +42,8 @@ from tests.servers.settings import Settings
 OVER = ("--on", "local", "--workers", "2")
 KILLS = (0.2, 0.45, 0.7)
 """Share of the work after which a worker is killed."""
+WORKERS = (b"ray::Host.do", b"ray::MapWorker(MapBatches(Rules)).submit")
+"""What Ray calls processes at work: our own actors, and those of Ray Data."""
 AT_ONCE = 64
 STUB = Settings(latency_seconds=0.1, reasoning_chars=1000, draws_by_seed=True)
 _LOOK_SECONDS = 0.2
@@ -84,7 +86,7 @@ class Watched:
                 continue
             self.cpu[pid] = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
             resident += pages * os.sysconf("SC_PAGE_SIZE")
-            workers += [pid] if name.startswith(b"ray::Host.do") else []
+            workers += [pid] if name.startswith(WORKERS) else []
         self.peak_bytes = max(self.peak_bytes, resident)
         return workers
 

@@ -174,7 +174,7 @@ def job_command(name: JobName) -> Callable[..., None]:
         if name == "generate":
             from cli.over import refuse_alone
 
-            refuse_alone(given.get("on"), given.get("workers"))
+            refuse_alone(given.get("on"), given.get("workers"), given.get("teacher_procs"))
         data = data_settings(given.get("data"), given.get("split"), given.get("mapping"))
         order = Order(
             recipe,

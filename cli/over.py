@@ -17,14 +17,20 @@ if TYPE_CHECKING:
     from distill.generate import GenerateReport
 
 
-def refuse_alone(on: str | None, workers: int | None) -> None:
-    """Refuse a number of workers where there are none.
+def refuse_alone(on: str | None, workers: int | None, processes: int | None) -> None:
+    """Refuse a number of workers where there are none, and ranks where there are workers.
 
     Raises:
-        RecipeError: If only the number is given.
+        RecipeError: If only the number is given, or ``--procs`` beside ``--on``.
     """
     if on is None and workers is not None:
         raise RecipeError("--workers goes with --on", hint="To use the cores here: --on local")
+    if on is not None and processes is not None:
+        raise RecipeError(
+            f"--on {on} and --procs {processes}: give one of them",
+            hint="--on gives each machine a worker with the whole model; --procs shares one model"
+            " out over processes of this machine",
+        )
 
 
 def judging_over(on: str | None, workers: int | None) -> "ShardSpread | None":

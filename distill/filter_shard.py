@@ -64,6 +64,22 @@ class ShardResult:
     tally: Tally
     broken: tuple[BrokenPlace, ...]
 
+    def as_json(self) -> str:
+        """One line, as a shard's part has it."""
+        places = [[one.row, one.problem] for one in self.broken]
+        return json.dumps({"tally": self.tally.as_json(), "broken": places})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "ShardResult":
+        """What ``as_json`` gave.
+
+        Raises:
+            ValueError: If it is something else; a ``KeyError`` or ``TypeError`` likewise.
+        """
+        values: Any = json.loads(text)
+        broken = tuple(BrokenPlace(row, problem) for row, problem in values["broken"])
+        return cls(Tally.from_json(values["tally"]), broken)
+
 
 class ShardJudge:
     """Judges shards of one file, one after the other."""
@@ -97,10 +113,9 @@ class ShardJudge:
         write_table(work.part(shard, "verdicts.parquet"), verdict_table(judged, source))
         write_table(work.part(shard, "train.parquet"), train_table(judged, source))
         tally.sums["broken"] = len(broken)
-        places = [[one.row, one.problem] for one in broken]
-        result = {"tally": tally.as_json(), "broken": places}
-        write_atomically(work.part(shard, "json"), json.dumps(result).encode())
-        return ShardResult(tally, tuple(broken))
+        result = ShardResult(tally, tuple(broken))
+        write_atomically(work.part(shard, "json"), result.as_json().encode())
+        return result
 
     def close(self) -> None:
         """Let go of the prompts, and of the verifier's processes."""
@@ -128,9 +143,7 @@ class ShardJudge:
 def finished_shard(work: ShardWork, shard: int) -> ShardResult | None:
     """What an earlier try made of a shard; ``None`` if it has not finished it."""
     try:
-        values: Any = json.loads(work.part(shard, "json").read_bytes())
-        broken = tuple(BrokenPlace(row, problem) for row, problem in values["broken"])
-        return ShardResult(Tally.from_json(values["tally"]), broken)
+        return ShardResult.from_json(work.part(shard, "json").read_bytes())
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -55,11 +55,18 @@ class Cluster(Closing):
 
     Attributes:
         ray: The library, connected.
+        is_client: Whether this process is outside and reaches it through ``ray://``.
     """
 
-    def __init__(self, ray: Any, own_folder: Path | None) -> None:  # noqa: ANN401 - a module
+    def __init__(
+        self,
+        ray: Any,  # noqa: ANN401 - a module
+        own_folder: Path | None,
+        *,
+        is_client: bool = False,
+    ) -> None:
         """Use `open`."""
-        self.ray = ray
+        self.ray, self.is_client = ray, is_client
         self._closing = ExitStack()
         if own_folder is not None:
             self._closing.callback(shutil.rmtree, own_folder, ignore_errors=True)
@@ -81,6 +88,7 @@ class Cluster(Closing):
             ClusterError: If no cluster answers there.
         """
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters comes as an error
         is_own = on == "local"
         if is_own:
             _keep_to_ourselves()
@@ -107,7 +115,7 @@ class Cluster(Closing):
             raise _unreachable(on, str(error).strip().split("\n")[0]) from None
         finally:
             _restore(on_sigterm)
-        return cls(ray, folder)
+        return cls(ray, folder, is_client=on.startswith("ray://"))
 
     def size(self, workers: int | None, *, is_heavy: bool) -> Size:
         """How many workers there can be, and what each gets.
@@ -126,9 +134,13 @@ class Cluster(Closing):
         gpus = min(one.get("GPU", 0) for one in machines) / each
         return Size(count, max(cpus // each, 1), gpus if gpus < 1 else int(gpus))
 
-    def start(self, make: Callable[..., Any], *given: object, size: Size) -> Any:  # noqa: ANN401
+    def start(
+        self, make: Callable[..., Any], *given: object, size: Size, on_head: bool = False
+    ) -> Any:  # noqa: ANN401
         """Start a process that holds an object; returns its handle."""
-        options = {"num_cpus": size.cpus, "num_gpus": size.gpus, "max_restarts": 0}
+        options: dict[str, Any] = {"num_cpus": size.cpus, "num_gpus": size.gpus, "max_restarts": 0}
+        if on_head:  # without that machine there is no cluster
+            options["resources"] = {"node:__internal_head__": 0.001}
         held = self.ray.remote(**options)(make)
         return held.options(scheduling_strategy="SPREAD").remote(*given)
 

@@ -206,3 +206,10 @@ def test_workers_without_a_place_to_run_are_refused(tmp_path: Path) -> None:
     shown = invoke_in(tmp_path, "generate", "recipe.toml", "--workers", "2")
     assert shown.code == 2
     assert "--workers goes with --on" in shown.err
+
+
+def test_ranks_and_workers_are_not_mixed(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text('name = "x"\n')
+    shown = invoke_in(tmp_path, "generate", "recipe.toml", "--on", "local", "--procs", "2")
+    assert shown.code == 2
+    assert "--on local and --procs 2: give one of them" in shown.err
