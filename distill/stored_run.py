@@ -105,6 +105,8 @@ def _relative(path: Path, root: Path) -> str:
 def _portable(value: object, root: Path) -> object:
     if isinstance(value, Mapping):
         return {key: _portable(inner, root) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_portable(inner, root) for inner in value]
     return _relative(value, root) if isinstance(value, Path) else value
 
 

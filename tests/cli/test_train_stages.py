@@ -65,3 +65,27 @@ def test_stage_that_no_example_suits_says_what_there_is(
     assert shown.code == 3
     assert "no example for stage 'cold'; its conditions: sources = ('cold_start',)" in shown.err
     assert "sources: tiny; models: recorder" in shown.err
+
+
+def test_a_stage_may_read_a_data_set_of_its_own(
+    invoke: Invoke, finished_run: Path, tiny_job: Path, tmp_path: Path
+) -> None:
+    chat = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]
+    line = json.dumps({"messages": chat}) + "\n"
+    (tmp_path / "cold.jsonl").write_text(line * 8, encoding="utf-8")
+    stages = """
+[[train.stages]]
+name = "cold"
+data = { kind = "file", path = "cold.jsonl" }
+
+[[train.stages]]
+name = "main"
+"""
+    recipe = with_stages(tiny_job, tmp_path, finished_run, stages)
+    shown = invoke("train", recipe, "--restart-from", "train")
+    assert shown.code == 0, shown.err
+    stored = json.loads((tmp_path / "runs" / "tiny" / "recipe.json").read_text())
+    assert stored["train"]["stages"][0]["data"]["path"] == "../../cold.jsonl"
+    again = invoke("train", recipe)
+    assert again.code == 0, again.err
+    assert "done" in again.err + again.out
