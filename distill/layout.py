@@ -66,6 +66,7 @@ _WITHOUT_EFFECT: Final = frozenset(
         "filter.max_unknown_share",
         "train.activations",
         "train.checkpoint_every_steps",
+        "train.report_to",
         "train.stall_seconds",
         "eval.max_failed_share",
     }

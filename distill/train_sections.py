@@ -11,6 +11,7 @@ from distill.section import Section
 
 Method = Literal["full", "lora", "qlora"]
 Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "muon"]
+Tracker = Literal["tensorboard", "wandb", "trackio"]
 Order = Literal["shuffled", "as_given"]
 
 # Full: the published runs of 1.5B to 7B lie at 4e-5 to 1e-4, larger ones lower. LoRA: ten times as
@@ -176,6 +177,9 @@ class TrainSection(Section):
 
     checkpoint_every_steps: int = Field(default=50, ge=1)
     """A run that was stopped goes on from its last checkpoint."""
+
+    report_to: tuple[Tracker, ...] = Field(default=(), strict=False)
+    """Send the figures of each step there too; each needs its own package."""
 
     stall_seconds: float = Field(default=600.0, gt=0)
     """With several processes: stop when one is silent, or a step takes, for so long."""

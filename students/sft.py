@@ -38,6 +38,7 @@ from students.rows import PackedRows
 from students.spare_memory import has_memory_to_spare
 from students.steps import StepReporter
 from students.template import TokenizedExample
+from students.trackers import add_trackers, check_trackers
 from students.train_report import StageReport, TrainReport, step_losses, tail_mean
 from students.trainer import Schedule, StudentTrainer
 
@@ -47,6 +48,7 @@ _CHECKPOINT_SECONDS = 15.0
 _NO_ORIGIN = {
     *(
         "checkpoint_every_steps",
+        "report_to",
         "stall_seconds",
         "activations",
         "held_out_share",
@@ -90,6 +92,7 @@ def train(
 
     Raises:
         DataError: If there is nothing to train on, or an example is too long and must not be.
+        MissingDependencyError: If something that the section needs is not installed.
         ModelError: If the base or its chat template cannot be trained.
         RunDirError: If the checkpoints are of another training.
         StageError: If the loss or the gradient is not a number, or memory runs out.
@@ -100,6 +103,7 @@ def train(
         every_steps=section.checkpoint_every_steps,
         every_seconds=checkpoint_seconds,
     )
+    check_trackers(section.report_to)
     with quiet_transformers(), explained_memory_errors(section, base):
         trainable = load_trainable(base, section, seed, device=ranks.loads_on(section.method))
         data = prepare(_by_stage(examples, section), trainable.loaded, section, seed)
@@ -110,7 +114,7 @@ def train(
             held_out = before
             reports = []
             for stage in stages:
-                _train_stage(stage, trainable, section, reporter, ranks)
+                _train_stage(stage, trainable, section, reporter, ranks, run_folder=out_dir.parent)
                 held_out = measure(trainable, data.held_out, section.seq_len)
                 reports.append(_stage_report(stage, reporter.histories[-1], held_out))
         report = _report(data, trainable, reporter, reports, before)
@@ -184,6 +188,8 @@ def _train_stage(
     section: TrainSection,
     reporter: StepReporter,
     ranks: Ranks,
+    *,
+    run_folder: Path,
 ) -> None:
     """Train one stage, or what is left of it."""
     rows_per_step = section.batch_tokens // section.seq_len
@@ -191,7 +197,12 @@ def _train_stage(
         trainable.module,
         trainable.row_loss,
         PackedRows(stage.examples, ranks.deal(stage.plan, rows_per_step)),
-        _arguments(stage, trainable, turns=ranks.turns(rows_per_step)),
+        _arguments(
+            stage,
+            trainable,
+            turns=ranks.turns(rows_per_step),
+            run_name=f"{run_folder.name} {stage.name}".rstrip(),
+        ),
         ranks=ranks,
         checkpoints=stage.checkpoints,
         schedule=Schedule(
@@ -202,12 +213,15 @@ def _train_stage(
         ),
     )
     reporter.watch(trainer, stage.name)
+    add_trackers(trainer, section.report_to, run_folder, stage.name)
     is_kept = has_memory_to_spare(section, trainable.loaded.folder, ranks.size)
     with kept_freed_memory() if is_kept else nullcontext():
         trainer.resume_or_train()
 
 
-def _arguments(stage: _Stage, trainable: Trainable, *, turns: int) -> TrainingArguments:
+def _arguments(
+    stage: _Stage, trainable: Trainable, *, turns: int, run_name: str
+) -> TrainingArguments:
     """The Trainer's own settings; what is not said here is not used."""
     section = stage.section
     on_gpu = trainable.loaded.model.device.type == "cuda"
@@ -229,7 +243,8 @@ def _arguments(stage: _Stage, trainable: Trainable, *, turns: int) -> TrainingAr
         logging_strategy="no",
         logging_nan_inf_filter=False,
         save_strategy="no",  # the reporter decides
-        report_to="none",
+        run_name=run_name,
+        report_to="none",  # `add_trackers` has them
         disable_tqdm=True,
         log_level="error",
         dataloader_pin_memory=False,

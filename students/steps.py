@@ -85,15 +85,14 @@ class StepReporter(TrainerCallback):
         self._flops += step.flops
         self.seconds = self._seconds_before + now - self._started
         # The log is part of a checkpoint, so a resumed run has the figures of all tries.
-        state.log_history.append(
-            {
-                "step": state.global_step,
-                "loss": step.loss,
-                "learning_rate": step.learning_rate,
-                "gradient_norm": step.gradient_norm,
-                "tokens": step.tokens,
-            }
-        )
+        figures = {
+            "loss": step.loss,
+            "learning_rate": step.learning_rate,
+            "gradient_norm": step.gradient_norm,
+            "tokens": step.tokens,
+        }
+        state.log_history.append({"step": state.global_step, **figures})
+        self._trainer.callback_handler.on_log(args, state, control, figures)
         self._on_progress(
             Progress(
                 stage=self._stage,
