@@ -41,7 +41,7 @@ class Encoded:
 
 
 class OutFile:
-    """A new file; while the next part is made, threads hash what was written and sync it to disk.
+    """A new file; while the next part is made, threads hash the last ones, write and sync them.
 
     So the disk works from the start, little waits in memory, and nothing is read again.
     """
@@ -54,7 +54,8 @@ class OutFile:
         """
         self._path, self._on_bytes = path, on_bytes
         self._digest = hashlib.sha256()
-        self._hasher, self._syncer = _Behind(_PARTS_WAITING), _Behind(1)
+        self._hasher, self._writer = _Behind(_PARTS_WAITING), _Behind(_PARTS_WAITING)
+        self._syncer = _Behind(1)
         with storage_errors(path):
             self._file = path.open("xb", buffering=0)
         self.written_bytes = self._unsynced_bytes = 0
@@ -63,16 +64,25 @@ class OutFile:
         """Add bytes, or the bytes of an array; it must not be changed afterwards."""
         data = part if isinstance(part, bytes) else np.ascontiguousarray(part).data.cast("B")
         self._hasher.do(self._digest.update, data)
+        self._writer.do(self._put, data)
+        self.written_bytes += len(data)
+        self._on_bytes(len(data))
+
+    def _put(self, data: bytes | memoryview) -> None:
+        """In the writer's thread."""
         with storage_errors(self._path):
             done = 0
             while done < len(data):
                 done += self._file.write(data[done:])
-            self._unsynced_bytes += len(data)
-            if self._unsynced_bytes >= _SYNCED_AT_ONCE:
-                self._unsynced_bytes = 0
-                self._syncer.do(os.fsync, self._file.fileno())
-        self.written_bytes += len(data)
-        self._on_bytes(len(data))
+        self._unsynced_bytes += len(data)
+        if self._unsynced_bytes >= _SYNCED_AT_ONCE:
+            self._unsynced_bytes = 0
+            self._syncer.do(self._sync, self._file.fileno())
+
+    def _sync(self, descriptor: int) -> None:
+        """In the syncer's."""
+        with storage_errors(self._path):
+            os.fsync(descriptor)
 
     def write_tensor(self, tensor: Encoded) -> None:
         """Add a whole tensor.
@@ -107,10 +117,11 @@ class OutFile:
         traceback: TracebackType | None,
     ) -> None:
         with self._file:
-            self._hasher.stop()
-            self._syncer.stop()
-            with storage_errors(self._path):
-                self._syncer.wait()
+            behind = (self._hasher, self._writer, self._syncer)
+            for each in behind:
+                each.stop()
+            for each in behind:
+                each.wait()
 
 
 class _Behind:
@@ -121,7 +132,7 @@ class _Behind:
         self._thread = ThreadPoolExecutor(1)
         self._waiting: deque[Future[Any]] = deque()
 
-    def do(self, call: Callable[[Any], Any], value: object) -> None:
+    def do(self, call: Callable[[Any], object], value: object) -> None:
         """Have it called soon; raises what an earlier call has raised."""
         self._waiting.append(self._thread.submit(call, value))
         self.wait(self._most)

@@ -22,9 +22,9 @@ from students.export.floats import FLOAT_TYPES, NUMPY_TYPE, Array, FloatType
 
 INDEX: Final = "model.safetensors.index.json"
 SINGLE: Final = "model.safetensors"
-# Numbers that are read, converted and written at once: few enough for a processor's cache, enough
-# that handing them from thread to thread costs little.
-_CHUNK_NUMBERS = 1 << 19
+# Numbers that are read, converted and written at once: enough that handing them from thread to
+# thread costs little. Conversion takes fewer at a time, which stay in a processor's cache.
+_CHUNK_NUMBERS = 1 << 21
 _MOST_THREADS = 8
 _AGAIN = "the folder may be damaged: copy it again, whole"
 
