@@ -115,7 +115,7 @@ def row_ranges(shape: tuple[int, ...], multiple: int = 1) -> Iterator[tuple[int,
     """Ranges of rows that are worth reading at once, each a multiple of ``multiple``.
 
     Example:
-        >>> list(row_ranges((5, 1 << 19), multiple=2))
+        >>> list(row_ranges((5, 1 << 21), multiple=2))
         [(0, 2), (2, 4), (4, 5)]
     """
     per_row = max(math.prod(shape[1:]), 1)
