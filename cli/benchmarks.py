@@ -18,7 +18,7 @@ def benchmarks(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List the known benchmarks: problems, verifier, samples, data.
+    """List the known benchmarks: problems, verifier, data.
 
     Problems are not part of the package, but for the embedded ones: their files are fetched from
     the Hub on first use, or taken from a copy of yours. A file with text and answer is a benchmark

@@ -76,7 +76,7 @@ def export(
     are checked before the folder appears; export.json in it says what was found. A GGUF comes with
     a Modelfile for Ollama and a preset for LM Studio.
 
-    Example: distill export runs/quickstart --to exports/quickstart --format gguf --quant q8_0
+    Example: distill export runs/quickstart --to gguf --format gguf --quant q8_0
     """
     from cli.progress import show_progress
     from students.export.plan import plan_export

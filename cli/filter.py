@@ -110,7 +110,7 @@ def filter_(
     With --traces it judges any file: our journals, or JSONL and Parquet with the columns prompt,
     completion (or reasoning and text) and answer; --map names other columns.
 
-    Example: distill filter --traces traces.parquet --map prompt=problem --sweep correct=prefer,only
+    Example: distill filter --traces traces.parquet --map prompt=problem
     """
     from distill.errors import RecipeError
 

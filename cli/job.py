@@ -57,7 +57,7 @@ _DOCS: dict[JobName, str] = {
 
     A run that was stopped goes on where it was; what is finished is passed over.
 
-    Example: distill run recipes/quickstart.toml --set train.epochs=2 --run-dir runs/short
+    Example: distill run recipes/quickstart.toml --set train.epochs=2
     """,
     "generate": """Sample the teacher on every prompt and verify each trace.
 
@@ -67,7 +67,7 @@ _DOCS: dict[JobName, str] = {
 
     Example: distill filter recipes/quickstart.toml
     """,
-    "train": """Fine-tune the student on the kept traces, or on any data set.
+    "train": """Fine-tune the student on its traces or any data set.
 
     A data set holds conversations (messages), prompt with completion, or plain text; which form it
     has is found by its columns and said. A recipe with [train.data] needs no teacher.

@@ -43,7 +43,7 @@ def push(
     The server must confirm that the repository is private before anything is sent. A push that was
     stopped goes on with the same command. HF_TOKEN is the key, HF_ENDPOINT another server.
 
-    Example: distill push runs/quickstart/student --repo my-org/maths-1.5B --dry-run
+    Example: distill push runs/quickstart --repo my-org/maths-1.5B --dry-run
     """
     from distill.publish.package import packaged_data, packaged_model, student_in
 

@@ -72,7 +72,7 @@ def shard(
     speeds. Weights that are there are checked by their headers. Ends with exit code 6 if it does
     not fit, and says what would.
 
-    Example: distill shard DeepSeek-R1 --gpus 16x80GB --context 32k --prompts 800000 --price 2
+    Example: distill shard DeepSeek-R1 --gpus 16x80GB --prompts 800000 --price 2
     """
     from cli.fit import read_tokens
     from cli.shard_figures import show, show_command

@@ -45,7 +45,7 @@ def students(
         say("Student in the package: embedded (no network)\n")
         say('On the Hub: student.kind = "hub", student.model = ...')
         say(_overview(shown))
-        say("\nWhat one GPU trains, and the longest row: the fullest method that takes 16k tokens,")
+        say("\nWhat one GPU trains, and the longest row: the fullest method that takes 16k,")
         say("else the one that takes most (distill fit NAME says what it is made of)")
         say(_fits_table(shown))
         say("\nMore on one: distill students NAME")

@@ -23,7 +23,7 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check every hash of a student's folder, and name what differs.
+    """Check every hash of a student; name what differs.
 
     A changed byte, a missing file and one too many are found; the exit code is 3 then. With a
     public key, so is a signature that is missing or another's.

@@ -61,7 +61,17 @@ def test_each_command_has_one_line_that_fits_a_narrow_terminal() -> None:
 def test_help_of_a_command_has_an_example(run_distill: RunDistill, command: str) -> None:
     shown = run_distill(*command.split(), "--help")
     assert shown.returncode == 0
-    assert f"Example: distill {command}" in shown.stdout
+    example = next(line for line in shown.stdout.splitlines() if "Example: distill" in line)
+    assert example.startswith(f"  Example: distill {command}")
+    rest = shown.stdout.split(f"{example}\n", 1)[1]
+    assert rest.startswith("\n"), "an example of two lines cannot be copied"
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+
+
+def test_help_cuts_no_line_at_eighty_columns(run_distill: RunDistill) -> None:
+    shown = run_distill("--help").stdout
+    assert "..." not in shown.split("Commands:")[1]
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_help_costs_little() -> None:

@@ -14,7 +14,7 @@ def test_every_student_is_listed_and_each_size_has_what_fits(invoke: Invoke) -> 
     header, *rows = shown.out.split("(distill fit NAME")[1].splitlines()[1:17]
     assert header.split() == ["8", "GB", "12", "GB", "16", "GB", "24", "GB", "48", "GB", "80", "GB"]
     assert len(rows) == len({(one.family, one.size) for one in catalog().values()})
-    assert max(map(len, shown.out.splitlines())) <= 100
+    assert max(map(len, shown.out.splitlines())) <= 80
 
 
 def test_one_student_has_facts_licence_settings_and_how_to_name_it(invoke: Invoke) -> None:
