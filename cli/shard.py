@@ -12,7 +12,8 @@ def shard(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="Model folder, config.json, or DeepSeek-R1, Qwen3-30B-A3B, Qwen3-235B-A22B.",
+            help="Model folder, config.json, or DeepSeek-R1, DeepSeek-V3, Qwen3-30B-A3B,"
+            " Qwen3-235B-A22B.",
             show_default=False,
         ),
     ],
@@ -25,7 +26,7 @@ def shard(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help='Main memory in place of GPUs, for kind = "local".',
+            help='Main memory in place of GPUs, for teacher.kind = "local".',
             show_default=False,
         ),
     ] = None,
@@ -42,19 +43,19 @@ def shard(
     ] = None,
     prompts: Annotated[
         int | None,
-        typer.Option(min=1, help="Traces to be written: hours and cost.", show_default=False),
+        typer.Option(min=1, help="Traces to write: adds hours and cost.", show_default=False),
     ] = None,
-    tokens: Annotated[int, typer.Option(min=1, help="Of one trace, on average.")] = 6000,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of one trace, on average.")] = 6000,
     price: Annotated[
         float | None,
-        typer.Option(metavar="USD", min=0, help="Of a GPU for an hour.", show_default=False),
+        typer.Option(metavar="USD", min=0, help="A GPU for an hour, in USD.", show_default=False),
     ] = None,
     speed: Annotated[
         float | None,
         typer.Option(
             metavar="TOKENS/S",
             min=0.001,
-            help="Measured, of all GPUs together, instead of what others publish.",
+            help="Measured, of all GPUs together, in place of what others publish.",
             show_default=False,
         ),
     ] = None,
@@ -75,21 +76,24 @@ def shard(
     Example: distill shard DeepSeek-R1 --gpus 16x80GB --prompts 800000 --price 2
     """
     from cli.fit import read_tokens
-    from cli.shard_figures import show, show_command
+    from cli.shard_figures import needs_prompts, show, show_command
     from cli.shard_memory import read_place, show_memory
     from teachers.shard_cost import Job, Speed, read_gpus
     from teachers.shard_model import find_model
     from teachers.shard_plan import Wish
 
     read_place(gpus, memory)
-    found = find_model(model, weights)
+    context_tokens = read_tokens("--context", context)
+    found = find_model(model, weights, context_tokens)
+    priced = {"--price": price, "--speed": speed}
     if gpus is None:
-        only_gpus = {"--prompts": prompts, "--speed": speed, "--print": print_only}
+        only_gpus = {"--prompts": prompts, **priced, "--print": print_only}
         given = [name for name, value in only_gpus.items() if value is not None]
-        show_memory(found, memory or "", context, batch, given, as_json=as_json)
+        show_memory(found, memory or "", context_tokens, batch, given, as_json=as_json)
         return
     cluster = read_gpus(gpus, node)
-    wish = Wish(read_tokens("--context", context), batch)
+    wish = Wish(context_tokens, batch)
+    needs_prompts(prompts, priced)
     job = None if prompts is None else Job(prompts, tokens, price)
     measured = (
         None

@@ -1,11 +1,13 @@
 """What ``distill shard`` prints: bytes by part, the layouts, what a prompt set takes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from cli.console import paint, say, say_json, table
-from distill.errors import ModelError
+from cli.console import duration, paint, percent, say, say_json, table
+from distill.errors import ModelError, RecipeError
 
 if TYPE_CHECKING:
     from teachers.engine_command import Engine
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 4
 _DAYS_FROM = 48
+_WHOLE_FROM = 10
+_WIDTH = 78
 _PORT = 8000
 _NAMES: "dict[Part, str]" = {
     "attention": "attention",
@@ -70,8 +74,23 @@ def show(
             _say_layouts(answer, wish)
         if answer.fits:
             _say_costs(answer, job)
+            _say_next(job)
     if not answer.fits:
         raise _refusal(model, cluster, wish, answer, job)
+
+
+def needs_prompts(prompts: int | None, given: "Mapping[str, float | None]") -> None:
+    """Refuse options that say nothing without a number of traces.
+
+    Raises:
+        RecipeError: If one is given, and no number of traces.
+    """
+    names = [name for name, value in given.items() if value is not None]
+    if prompts is None and names:
+        raise RecipeError(
+            f"{' and '.join(names)}: of use only with a number of traces",
+            hint="add --prompts N, such as --prompts 800000",
+        )
 
 
 def show_command(
@@ -83,13 +102,18 @@ def show_command(
         ModelError: If it does not fit; says what would.
     """
     from teachers.engine_command import Serving, commands, shown
+    from teachers.moe_config import hub_name
 
     answer = _answer(model, cluster, wish, None, None)
     if not answer.fits:
         raise _refusal(model, cluster, wish, answer, None)
     facts, layout = model.facts, answer.plans[0].layout
-    serving = Serving(name, facts.model_type, layout, wish.context_tokens, _PORT, cluster.node_gpus)
+    serving = Serving(
+        hub_name(name), facts.model_type, layout, wish.context_tokens, _PORT, cluster.node_gpus
+    )
     lines = commands(engine, serving)
+    if len(lines) > 1:
+        say("# HEAD_ADDRESS is the address of node 1, as the other nodes reach it")
     for number, line in enumerate(lines):
         if len(lines) > 1:
             say(f"# node {number + 1} of {len(lines)}")
@@ -129,36 +153,37 @@ def say_model(model: "PlannedModel") -> None:
         files += f", {model.header_bytes / 1e9:,.1f} GB by their headers; all are whole"
     say(f"{files}; cache {facts.cache_bytes_per_token / 1000:,.1f} kB a token")
     for each in model.notes:
-        say(f"  {each}")
+        say(fill(each, _WIDTH, initial_indent="  ", subsequent_indent="    "))
 
 
 def _say_device(answer: _Answer, cluster: "Cluster", wish: "Wish") -> None:
     best = answer.plans[0]
+    batch = answer.batch
+    own = ceil(batch / best.layout.data)
     say(f"\nOn each of {cluster.gpus} x {cluster.gpu_bytes / 1024**3:g} GiB: {best.layout}")
     rows = [["", "GiB"]]
     rows += [
         [label, _gib(best.weights[part])] for part, label in _NAMES.items() if part in best.weights
     ]
-    rows.append(
-        [f"cache of {answer.batch:,} x {wish.context_tokens:,}", _gib(best.cache(answer.batch))]
-    )
+    rows.append([f"cache of {own:,} x {wish.context_tokens:,} tokens", _gib(best.cache(batch))])
     rows += [
         ["work of a step", _gib(best.work)],
         ["runtime: CUDA, NCCL, graphs (published)", _gib(best.server)],
     ]
-    rows.append(["in all", _gib(best.total(answer.batch))])
-    rows.append(["to be used", _gib(best.usable)])
+    rows.append(["in all", _gib(best.total(batch))])
+    rows.append([f"may be used: {percent(wish.usable)}", _gib(best.usable)])
     say(table(rows))
 
 
 def _say_layouts(answer: _Answer, wish: "Wish") -> None:
     say("\nLayouts")
-    rows = [["", "weights", "sequences", "fits"]]
+    rows = [["", "GiB of weights", "sequences", "fits"]]
     for plan in answer.plans[:_SHOWN]:
         verdict = "yes" if plan.holds(wish.batch) else "no"
         rows.append([str(plan.layout), _gib(plan.weight_bytes), f"{plan.sequences:,}", verdict])
     say(table(rows))
-    say(f"  sequences: of {wish.context_tokens:,} tokens at once over all GPUs; others wait")
+    say("  weights: on each GPU; sequences: at once over all GPUs, others wait,")
+    say(f"  each of {wish.context_tokens:,} tokens")
 
 
 def _say_costs(answer: _Answer, job: "Job | None") -> None:
@@ -166,17 +191,28 @@ def _say_costs(answer: _Answer, job: "Job | None") -> None:
         return
     say(f"\n{job.traces:,} traces of {job.tokens:,} tokens")
     if not answer.costs:
-        say("  no speed of this model is published here; `distill generate --pilot 20` measures")
-        say("  it on your GPUs, then: --speed TOKENS/S")
+        say("  no speed of this model is published here; measure it on your GPUs with")
+        say("  distill generate RECIPE --pilot 20, then give it: --speed TOKENS/S")
         return
     for cost in answer.costs:
         days = cost.hours / 24
-        took = f"{cost.hours:,.1f} h" if cost.hours < _DAYS_FROM else f"{days:,.1f} days"
-        money = "" if cost.usd is None else f", {cost.usd:,.0f} USD"
+        took = duration(cost.hours * 3600) if cost.hours < _DAYS_FROM else f"{days:,.1f} days"
+        money = "" if cost.usd is None else f", {_amount(cost.usd)} USD"
         speed = f"{cost.tokens_per_second:,.0f} tokens/s"
-        say(f"  {took}, {cost.gpu_hours:,.0f} GPU-hours{money}, at {speed}")
+        say(f"  {took}, {_amount(cost.gpu_hours)} GPU-hours{money}, at {speed}")
         origin = "published, not measured here: " if cost.speed.is_published else ""
-        say(f"    {origin}{cost.speed.source}")
+        source = origin + cost.speed.source
+        say(fill(source, _WIDTH, initial_indent="    ", subsequent_indent="      "))
+    if any(cost.speed.is_published for cost in answer.costs):
+        say("  they were reached with thousands of sequences at once; with the")
+        say(f"  {answer.batch:,} planned here it takes longer: measure it with a pilot")
+
+
+def _say_next(job: "Job | None") -> None:
+    say()
+    if job is None:
+        say("hours and cost: add --prompts N --price USD_PER_GPU_HOUR")
+    say("the command that serves it so: add --print vllm, or --print sglang")
 
 
 def _refusal(
@@ -248,6 +284,10 @@ def _layout(plan: "DevicePlan", wish: "Wish", batch: int) -> dict[str, Any]:
 
 def _billions(count: int) -> str:
     return f"{count / 1e9:,.1f}B" if count >= 1e9 else f"{count / 1e6:,.1f}M"  # noqa: PLR2004
+
+
+def _amount(number: float) -> str:
+    return f"{number:,.2f}" if number < _WHOLE_FROM else f"{number:,.0f}"
 
 
 def _gib(size: int) -> str:

@@ -33,7 +33,7 @@ def read_place(gpus: str | None, memory: str | None) -> None:
 def show_memory(
     model: "PlannedModel",
     memory: str,
-    context: str,
+    tokens: int,
     batch: int | None,
     refused: "Sequence[str]",
     *,
@@ -44,7 +44,7 @@ def show_memory(
     Args:
         model: What was named.
         memory: How much may be taken.
-        context: Prompt and answer of one row.
+        tokens: Prompt and answer of one row.
         batch: Rows at once; ``None`` for as many as there is room for.
         refused: Options that were given and say nothing here.
         as_json: Whether a program reads it.
@@ -53,7 +53,6 @@ def show_memory(
         RecipeError: If an option cannot be read, or says nothing here.
         ModelError: If it does not fit; says what would.
     """
-    from cli.fit import read_tokens
     from teachers.shard_cost import read_gib
     from teachers.shard_local import LocalWish, most_rows, plan_local
 
@@ -63,7 +62,6 @@ def show_memory(
             hint="how fast this machine is, a pilot measures: distill generate RECIPE --pilot 20",
         )
     free = read_gib("--memory", memory)
-    tokens = read_tokens("--context", context)
     number = 4 if model.facts.format.name == "fp32" else 2
     wish = LocalWish(tokens, 1, min(_PROMPT_TOKENS, max(tokens // 2, 1)), number)
     room = most_rows(model.facts, wish, free)
@@ -94,14 +92,12 @@ def _say(model: "PlannedModel", plan: "LocalPlan", wish: "LocalWish", free: int)
         [f"work of a step, prompts of {wish.prompt_tokens:,}", _gib(plan.work)],
         ["runtime: Python, torch (measured)", _gib(plan.runtime)],
         ["in all", _gib(plan.total)],
-        ["to be used", _gib(free)],
+        ["may be used", _gib(free)],
     ]
     say(table(rows))
     if plan.mapped:
-        say(
-            f"  beside it {_gib(plan.mapped)} GiB of mapped files, which the system takes back when"
-            " it needs them"
-        )
+        say(f"  beside it {_gib(plan.mapped)} GiB of mapped files,")
+        say("  which the system takes back when it needs them")
 
 
 def _refusal(model: "PlannedModel", wish: "LocalWish", free: int, room: int) -> ModelError:

@@ -16,7 +16,8 @@ from typing import Any, Final
 from distill.errors import DataError, ModelError
 
 _HINT: Final = (
-    "give a model folder, its config.json, or DeepSeek-R1, Qwen3-30B-A3B, Qwen3-235B-A22B"
+    "give a model folder or its config.json, or a model that is known by name:\n"
+    "DeepSeek-R1, DeepSeek-V3, Qwen3-30B-A3B, Qwen3-235B-A22B"
 )
 CHECKED: Final = (
     *("deepseek_v3", "deepseek_v2", "qwen3_moe", "qwen2_moe", "mixtral"),
@@ -171,11 +172,32 @@ def find_architecture(name: str) -> Architecture:
         return read_config(path)
     wanted = name.rpartition("/")[2]
     for known, table in published().items():
-        if wanted.lower() in (each.lower() for each in (known, *table.get("also", ()))):
+        if wanted.lower() in map(str.lower, _names(known, table)):
             return architecture_of(table["config"], wanted, where=known)
     raise ModelError(
         f"{name}: no such file or folder, and no model that is known by name", hint=_HINT
     )
+
+
+def hub_name(name: str) -> str:
+    """What a server must be told to load it: a published model's name on the Hub, or the given one.
+
+    Example:
+        >>> hub_name("deepseek-r1"), hub_name("somebody/else"), hub_name("./folder")
+        ('deepseek-ai/DeepSeek-R1', 'somebody/else', './folder')
+    """
+    if "/" in name or Path(name).exists():
+        return name
+    for known, table in published().items():
+        for each in _names(known, table):
+            if each.lower() == name.lower():
+                return f"{table['owner']}/{each}"
+    return name
+
+
+def _names(known: str, table: Mapping[str, Any]) -> list[str]:
+    """All names of one published architecture."""
+    return [known, *table.get("also", ())]
 
 
 @cache

@@ -109,7 +109,7 @@ def from_disk(facts: Architecture, memory_bytes: int, job: Job) -> str:
     total = job.traces * job.tokens * seconds
     spent = f"{total / _YEAR:,.0f} years" if total > _YEAR else f"{total / _HOUR:,.0f} hours"
     return (
-        f"each token reads {read / 1e9:,.1f} of {stored / 1e9:,.0f} GB, at"
+        f"each token reads {read / 1e9:,.1f} of {stored / 1e9:,.0f} GB,\nat"
         f" {DISK_BYTES_PER_SECOND / 1e9:g} GB/s {seconds:,.1f} s: {job.traces:,} traces of"
         f" {job.tokens:,} tokens take {spent}"
     )
@@ -132,7 +132,8 @@ def read_gpus(text: str, node: int = 8) -> Cluster:
     if not 1 <= gpus <= 4096 or not gib:  # noqa: PLR2004 - of a cluster
         raise RecipeError(
             f"{text}: not a number of GPUs and their memory",
-            hint=f"such as 16x80GB, or a name: 8x{', 8x'.join(known_gpus())}",
+            hint="how many, and the memory of one, such as 16x80GB; or by name:\n"
+            f"8x{', 8x'.join(known_gpus())}",
         )
     return Cluster(gpus, int(gib * GIB), node)
 

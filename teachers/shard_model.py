@@ -25,12 +25,13 @@ class PlannedModel:
     notes: tuple[str, ...]
 
 
-def find_model(name: str, weights: str | None = None) -> PlannedModel:
+def find_model(name: str, weights: str | None = None, context_tokens: int = 0) -> PlannedModel:
     """The model that the user named; files that are there are checked by their headers.
 
     Args:
         name: Folder, ``config.json``, or a published model.
         weights: A format to plan with instead of the config's.
+        context_tokens: Prompt and answer that are wished for; a model made for fewer is noted.
 
     Raises:
         ModelError: If nothing of that name is known, or weight files are missing or corrupt.
@@ -41,7 +42,7 @@ def find_model(name: str, weights: str | None = None) -> PlannedModel:
     folder = Path(name).expanduser()
     header = weight_bytes(folder) if folder.is_dir() and has_weights(folder) else None
     planned = _planned_bytes(facts, header)
-    return PlannedModel(facts, planned, header, tuple(_notes(stored, header)))
+    return PlannedModel(facts, planned, header, tuple(_notes(stored, header, context_tokens)))
 
 
 def _planned_bytes(facts: Architecture, header: int | None) -> int:
@@ -53,8 +54,13 @@ def _planned_bytes(facts: Architecture, header: int | None) -> int:
     return planned
 
 
-def _notes(facts: Architecture, header: int | None) -> list[str]:
+def _notes(facts: Architecture, header: int | None, context_tokens: int) -> list[str]:
     notes = []
+    if 0 < facts.context_tokens < context_tokens:
+        notes.append(
+            f"made for {facts.context_tokens:,} tokens, fewer than the {context_tokens:,} of"
+            " --context: a server refuses that without a setting for longer positions"
+        )
     planned = _planned_bytes(facts, header)
     if facts.experts is None:
         notes.append("not a mixture of experts: planned as a dense model, without expert parallel")
@@ -65,7 +71,7 @@ def _notes(facts: Architecture, header: int | None) -> list[str]:
     if facts.draft_layers:
         has_draft = planned == sum(file_bytes(facts).values())
         notes.append(
-            "the layers that guess ahead (MTP) are in the files; no GPU is planned to hold them"
+            "the files hold layers that guess ahead (MTP); no GPU is planned for them"
             if has_draft
             else "its config names layers that guess ahead (MTP); its files hold none"
         )

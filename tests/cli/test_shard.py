@@ -20,6 +20,37 @@ def test_a_plan_says_what_each_gpu_holds_and_what_the_prompts_take(tmp_path: Pat
     assert shown.out.count("published, not measured here") == 3
 
 
+def test_the_cache_of_a_gpu_is_that_of_its_own_sequences(tmp_path: Path) -> None:
+    given = ("shard", "DeepSeek-R1", "--gpus", "16x80GB", "--batch", "80")
+    shown = invoke_in(tmp_path, *given)
+    assert "EP16 x DP16" in shown.out
+    assert "cache of 5 x 32,768 tokens" in shown.out
+
+
+def test_a_plan_says_what_to_do_next_in_lines_of_80(tmp_path: Path) -> None:
+    given = ("shard", "DeepSeek-R1", "--gpus")
+    fits = invoke_in(tmp_path, *given, "16x80GB")
+    assert "--prompts N --price" in fits.out
+    assert "--print vllm" in fits.out
+    priced = invoke_in(tmp_path, *given, "16x80GB", "--prompts", "800000")
+    assert "thousands of sequences at once" in priced.out
+    refused = invoke_in(tmp_path, *given, "1x24GB")
+    unknown = invoke_in(tmp_path, "shard", "R7", "--gpus", "1x24GB")
+    said = (fits.out, priced.out, refused.out, refused.err, unknown.err)
+    assert max(len(line) for text in said for line in text.splitlines()) <= 80
+
+
+def test_a_longer_context_than_the_model_was_made_for_is_noticed(tmp_path: Path) -> None:
+    shown = invoke_in(tmp_path, "shard", "Qwen3-30B-A3B", "--gpus", "2xH100", "--context", "64k")
+    assert "made for 40,960 tokens" in shown.out
+
+
+def test_a_price_without_a_number_of_traces_is_refused(tmp_path: Path) -> None:
+    shown = invoke_in(tmp_path, "shard", "DeepSeek-R1", "--gpus", "16x80GB", "--price", "2")
+    assert shown.code == 2
+    assert "--prompts" in shown.err
+
+
 def test_too_few_gpus_end_with_what_would_be_enough(tmp_path: Path) -> None:
     shown = invoke_in(tmp_path, "shard", "DeepSeek-R1", "--gpus", "8x80GB")
     assert shown.code == 6
@@ -61,7 +92,8 @@ def test_json_of_a_layout_adds_up(tmp_path: Path) -> None:
 def test_the_command_that_serves_it_can_be_printed_alone(tmp_path: Path) -> None:
     given = ("DeepSeek-R1", "--gpus", "16x80GB", "--print")
     vllm = invoke_in(tmp_path, "shard", *given, "vllm")
-    assert vllm.out.count("vllm serve DeepSeek-R1") == 2, vllm.err
+    assert vllm.out.count("vllm serve deepseek-ai/DeepSeek-R1") == 2, vllm.err
+    assert "HEAD_ADDRESS is the address of node 1" in vllm.out
     assert "--enable-expert-parallel" in vllm.out
     sglang = invoke_in(tmp_path, "shard", *given, "sglang")
     assert "--enable-dp-attention" in sglang.out
