@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -96,6 +97,7 @@ def opened_vllm(
     rows: int,
     context_tokens: int,
     max_tokens: int,
+    kept_log: Path | None = None,
 ) -> "Iterator[Completer]":
     """A student behind vLLM as something that completes prompts, as long as the block lasts."""
     from engine.folder import folder_fingerprint
@@ -113,6 +115,7 @@ def opened_vllm(
             context_tokens=context_tokens,
             max_tokens=max_tokens,
             tokens_per_record=_TOKENS_PER_RECORD,
+            kept_log=kept_log,
         ) as opened,
     ):
         yield BackendCompleter(opened, name=choice.who, fingerprint=fingerprint, rows=rows)

@@ -18,7 +18,7 @@ from distill.benchmarks.load import LoadedBenchmark, is_file_name, load_benchmar
 from distill.errors import RecipeError
 from distill.eval_result import EvalResult, write_result
 from distill.evaluate import evaluate
-from distill.evaluation import Evaluation, new_evaluation, open_evaluation
+from distill.evaluation import Evaluation, new_evaluation, open_evaluation, refuse_foreign
 from distill.hub_results import write_hub_results
 from distill.layout import RunLayout
 from distill.prompts import write_prompts
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from students.serve.choosing import BackendChoice
 
 _SOME_FAILED = 11
+_SERVER_LOG = "server-1.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +183,13 @@ def warnings_of(prepared: Prepared) -> list[str]:
 def _carry_out(prepared: Prepared, wanted: Wanted) -> tuple[EvalResult, RunLayout]:
     choice, benchmark, section = prepared.choice, prepared.benchmark, prepared.section
     verifier = build_verifier(benchmark.verifier, **benchmark.options)
+    refuse_foreign(prepared.folder)  # before a server takes a minute to start
     with opened(
         choice,
         prepared.backend,
         batch_size=section.batch_size,
         max_tokens=section.max_tokens,
+        kept_log=RunLayout(prepared.folder).logs / _SERVER_LOG,
     ) as completer:
         asked = _evaluation(prepared, wanted, completer, verifier.name)
         with open_evaluation(prepared.folder, asked) as paths:

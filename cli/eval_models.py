@@ -90,7 +90,12 @@ def find_model(
 
 @contextmanager
 def opened(
-    choice: ModelChoice, backend: "BackendChoice | None", *, batch_size: int, max_tokens: int
+    choice: ModelChoice,
+    backend: "BackendChoice | None",
+    *,
+    batch_size: int,
+    max_tokens: int,
+    kept_log: Path | None = None,
 ) -> Iterator[Completer]:
     """Load the model, or start what serves it, until the block ends.
 
@@ -99,6 +104,7 @@ def opened(
         backend: Who draws, of a model on this machine.
         batch_size: Completions that are drawn at once.
         max_tokens: New tokens of a completion at most.
+        kept_log: Where the log of a server that is started is kept if it fails.
 
     Raises:
         DistillError: If it cannot be loaded or reached.
@@ -106,11 +112,16 @@ def opened(
     if backend is not None and backend.name == "vllm":
         context = max_tokens + PROMPT_TOKENS
         with opened_vllm(
-            choice, backend, rows=batch_size, context_tokens=context, max_tokens=max_tokens
+            choice,
+            backend,
+            rows=batch_size,
+            context_tokens=context,
+            max_tokens=max_tokens,
+            kept_log=kept_log,
         ) as completer:
             yield completer
     elif choice.kind == "gguf":
-        with _served(choice, max_tokens) as completer:
+        with _served(choice, max_tokens, kept_log) as completer:
             yield completer
     else:
         yield _LOADERS[choice.kind](choice, batch_size)
@@ -231,7 +242,7 @@ _LOADERS: dict[Kind, Callable[[ModelChoice, int], Completer]] = {
 
 
 @contextmanager
-def _served(choice: ModelChoice, max_tokens: int) -> Iterator[Completer]:
+def _served(choice: ModelChoice, max_tokens: int, kept_log: Path | None) -> Iterator[Completer]:
     """llama.cpp's server as a completer; what it answers depends on the file alone."""
     from distill.storage import hash_file
     from students.llama_cpp import serving
@@ -239,7 +250,9 @@ def _served(choice: ModelChoice, max_tokens: int) -> Iterator[Completer]:
 
     assert choice.path is not None
     context = max_tokens + PROMPT_TOKENS
-    with serving(choice.path, context_tokens=context, slots=GGUF_SLOTS) as server:
+    with serving(
+        choice.path, context_tokens=context, slots=GGUF_SLOTS, kept_log=kept_log
+    ) as server:
         section = ApiTeacher(
             endpoint="llama-cpp",
             model=choice.who,

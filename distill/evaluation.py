@@ -5,6 +5,7 @@ prompts/eval.jsonl                    the problems
 eval/NAME.jsonl                       journal of the judged traces
 eval/requests/NAME.jsonl              what an endpoint was asked
 eval/results/NAME.json                the result; only once all samples are there
+logs/server-1.log                     of a server that was started and failed
 
 It is laid out as the stage ``eval`` of a run, so that whoever compares, explains or reports reads
 both. The same command goes on where it was stopped; another setting is refused.
@@ -33,6 +34,8 @@ from distill.verify import build_verifier
 
 FORMAT: Final = 1
 _RECORD: Final = "evaluation.json"
+_BEFORE: Final = ("run.lock", "logs")
+"""What may be there before the record."""
 _ELSEWHERE: Final = "Take another folder: --run-dir DIR; nothing was changed here."
 
 
@@ -126,7 +129,7 @@ def open_evaluation(folder: Path, wanted: Evaluation) -> Iterator[RunLayout]:
         RunDirError: If the folder is in use, holds something else, or was asked something else.
         StorageError: If the disk refuses.
     """
-    _refuse_foreign(folder)
+    refuse_foreign(folder)
     make_folder(folder)
     paths = RunLayout(folder)
     lock = FileLock(paths.lock, guards=folder)
@@ -141,6 +144,27 @@ def open_evaluation(folder: Path, wanted: Evaluation) -> Iterator[RunLayout]:
         yield paths
     finally:
         lock.release()
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuse a folder that holds anything but an evaluation, or what one left that never began.
+
+    Raises:
+        RunDirError: If it does.
+    """
+    if not folder.exists() or is_evaluation(folder):
+        return
+    if not folder.is_dir():
+        raise RunDirError(f"{folder}: this is a file", hint="Name a folder: --run-dir DIR")
+    with storage_errors(folder):
+        names = sorted(found.name for found in folder.iterdir())
+    foreign = [name for name in names if name not in _BEFORE and not name.endswith(".tmp")]
+    if foreign:
+        what = "the folder of a run" if "manifest.json" in foreign else f"it holds {foreign[0]}"
+        raise RunDirError(
+            f"{folder}: this folder is not empty and no evaluation: {what}",
+            hint="Name a new or empty one: --run-dir DIR",
+        )
 
 
 def new_evaluation(**known: Any) -> Evaluation:  # noqa: ANN401 - the fields of Evaluation
@@ -166,22 +190,6 @@ def _read(folder: Path) -> Evaluation | None:
         )
     fields = {key: value for key, value in record.items() if key != "format"}
     return from_record(Evaluation, fields, str(path))
-
-
-def _refuse_foreign(folder: Path) -> None:
-    if not folder.exists() or is_evaluation(folder):
-        return
-    if not folder.is_dir():
-        raise RunDirError(f"{folder}: this is a file", hint="Name a folder: --run-dir DIR")
-    with storage_errors(folder):
-        names = sorted(found.name for found in folder.iterdir())
-    foreign = [name for name in names if name != "run.lock" and not name.endswith(".tmp")]
-    if foreign:
-        what = "the folder of a run" if "manifest.json" in foreign else f"it holds {foreign[0]}"
-        raise RunDirError(
-            f"{folder}: this folder is not empty and no evaluation: {what}",
-            hint="Name a new or empty one: --run-dir DIR",
-        )
 
 
 def _refuse_other(folder: Path, found: Evaluation, wanted: Evaluation) -> None:

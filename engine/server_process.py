@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from distill.errors import ModelError
+from engine.server_log import keep_log
 
 _KEEPER: Final = Path(__file__).with_name("server_keeper.py")
 _END_SECONDS: Final = 30.0
@@ -31,15 +32,24 @@ _LOG_BYTES: Final = 20_000
 class ServerProcess:
     """A server that was started."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        kept: Path | None = None,
+    ) -> None:
         """Start it.
 
         Args:
             command: Program and arguments.
             environment: Set beside what this process has.
             log: File that its output is added to.
+            kept: Where its last words have the log kept, without secrets.
         """
         self.log = log
+        self._kept = kept
+        self._command, self._environment = command, environment
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", str(_KEEPER), *command],
@@ -73,8 +83,16 @@ class ServerProcess:
             self._process.wait()
 
     def last_words(self) -> str:
-        """The end of its log, each line marked; empty if it wrote none."""
-        return "\n".join(f"  | {line}" for line in last_lines(self.log))
+        """The end of its log, each line marked, and where all of it is kept from then on.
+
+        Empty if it wrote nothing.
+        """
+        lines = [f"  | {line}" for line in last_lines(self.log)]
+        if lines and self._kept is not None:
+            with suppress(OSError):  # the words matter more than a disk that refuses
+                keep_log(self.log, self._kept, self._command, self._environment)
+                lines.append(f"  its whole log: {self._kept}")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +118,7 @@ def running_server(
     *,
     name: str,
     ready_seconds: float,
+    kept: Path | None = None,
 ) -> Iterator[ServerProcess]:
     """A server from its first answer to the end of the block.
 
@@ -109,12 +128,13 @@ def running_server(
         health_url: Answers once it is ready.
         name: For messages.
         ready_seconds: How long that may take.
+        kept: Where its log is kept, without secrets, if it fails; lost unless given.
 
     Raises:
         ModelError: If it ends before, or takes longer; with its last words.
     """
     with TemporaryDirectory(prefix="distill-server-") as folder:
-        process = ServerProcess(command, environment, Path(folder) / "log")
+        process = ServerProcess(command, environment, Path(folder) / "log", kept)
         try:
             if trouble := _wait_ready(process, health_url, ready_seconds):
                 words = process.last_words()

@@ -17,7 +17,12 @@ _READY_SECONDS: Final = 600.0
 
 @contextmanager
 def serving(
-    path: Path, *, context_tokens: int, slots: int, is_exact: bool = False
+    path: Path,
+    *,
+    context_tokens: int,
+    slots: int,
+    is_exact: bool = False,
+    kept_log: Path | None = None,
 ) -> Iterator[RunningServer]:
     """Serve a GGUF file for as long as the block lasts.
 
@@ -26,6 +31,7 @@ def serving(
         context_tokens: Prompt and answer of one request at most.
         slots: Requests at once; each holds a context in memory.
         is_exact: Compute attention in float32: half precision moves log-probabilities by 0.02.
+        kept_log: Where its log is kept if it fails.
 
     Raises:
         ModelError: If the file is none, or the server does not start.
@@ -37,7 +43,12 @@ def serving(
     command = [sys.executable, "-P", str(_SERVER), str(path), *numbers]
     root = f"http://127.0.0.1:{port}"
     with running_server(
-        command, {}, f"{root}/health", name=f"{path}: llama.cpp", ready_seconds=_READY_SECONDS
+        command,
+        {},
+        f"{root}/health",
+        name=f"{path}: llama.cpp",
+        ready_seconds=_READY_SECONDS,
+        kept=kept_log,
     ) as process:
         yield RunningServer(f"{root}/v1", process)
 

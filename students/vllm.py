@@ -30,7 +30,13 @@ _GIB: Final = 1024**3
 
 @contextmanager
 def serving(
-    folder: Path, facts: Architecture, *, context_tokens: int, rows: int, tokens_per_record: int = 1
+    folder: Path,
+    facts: Architecture,
+    *,
+    context_tokens: int,
+    rows: int,
+    tokens_per_record: int = 1,
+    kept_log: Path | None = None,
 ) -> Iterator[RunningServer]:
     """Serve a student's folder for as long as the block lasts.
 
@@ -40,6 +46,7 @@ def serving(
         context_tokens: Prompt and answer of one completion, at most what the model was made for.
         rows: Completions that are drawn at once.
         tokens_per_record: Tokens that a stream brings at a time: more cost less, and come later.
+        kept_log: Where its log is kept if it fails.
 
     Raises:
         ModelError: If it does not start, with its own last words.
@@ -69,7 +76,12 @@ def serving(
     }
     root = f"http://127.0.0.1:{port}"
     with running_server(
-        command, environment, f"{root}/health", name="vLLM", ready_seconds=_READY_SECONDS
+        command,
+        environment,
+        f"{root}/health",
+        name="vLLM",
+        ready_seconds=_READY_SECONDS,
+        kept=kept_log,
     ) as process:
         yield RunningServer(f"{root}/v1", process, key)
 

@@ -36,6 +36,7 @@ def opened_backend(
     context_tokens: int,
     max_tokens: int,
     tokens_per_record: int = 1,
+    kept_log: Path | None = None,
 ) -> Iterator[Backend]:
     """Load a student, or start what serves it, as long as the block lasts.
 
@@ -47,6 +48,7 @@ def opened_backend(
         context_tokens: Prompt and answer that must have room, each; vLLM and llama.cpp get no more.
         max_tokens: New tokens of a completion at most.
         tokens_per_record: Tokens that vLLM brings at a time: more cost less, and come later.
+        kept_log: Where the log of vLLM or llama.cpp is kept if it fails.
 
     Raises:
         ModelError: If it cannot be loaded, or the GPU is too small for it.
@@ -55,9 +57,9 @@ def opened_backend(
     choice = choice or choose_backend(path, None, context_tokens)
     sizes = _Sizes(rows, context_tokens, max_tokens, tokens_per_record)
     if choice.name == "llama.cpp":
-        opened: AbstractContextManager[Backend] = _llama_cpp(path, sizes)
+        opened: AbstractContextManager[Backend] = _llama_cpp(path, sizes, kept_log)
     elif choice.name == "vllm":
-        opened = _vllm(path, sizes)
+        opened = _vllm(path, sizes, kept_log)
     else:
         opened = _own(path, base, sizes)
     with opened as backend:
@@ -73,16 +75,18 @@ class _Sizes:
 
 
 @contextmanager
-def _llama_cpp(path: Path, sizes: _Sizes) -> Iterator[Backend]:
+def _llama_cpp(path: Path, sizes: _Sizes, kept_log: Path | None) -> Iterator[Backend]:
     from students.llama_cpp import serving
     from students.serve.llama_cpp import LlamaCppBackend
 
-    with serving(path, context_tokens=sizes.context_tokens, slots=sizes.rows) as server:
+    with serving(
+        path, context_tokens=sizes.context_tokens, slots=sizes.rows, kept_log=kept_log
+    ) as server:
         yield LlamaCppBackend(server, min(sizes.max_tokens, sizes.context_tokens))
 
 
 @contextmanager
-def _vllm(folder: Path, sizes: _Sizes) -> Iterator[Backend]:
+def _vllm(folder: Path, sizes: _Sizes, kept_log: Path | None) -> Iterator[Backend]:
     from students.serve.vllm import VllmBackend
     from students.vllm import serving
 
@@ -95,6 +99,7 @@ def _vllm(folder: Path, sizes: _Sizes) -> Iterator[Backend]:
         context_tokens=context,
         rows=sizes.rows,
         tokens_per_record=sizes.tokens_per_record,
+        kept_log=kept_log,
     ) as server:
         yield VllmBackend(
             server,

@@ -13,6 +13,7 @@ import pytest
 
 from distill.eval_result import read_result
 from distill.journal import read_journal
+from engine.vllm_program import PROGRAM_VARIABLE
 from students.load import EMBEDDED
 from tests.cli.conftest import Invoke, Shown, invoke_in
 from tests.conftest import clean_environment
@@ -284,6 +285,59 @@ def test_a_gguf_file_is_evaluated_through_llama_cpp(tmp_path: Path) -> None:
     shown = invoke_in(tmp_path, "eval", "not.gguf", "--benchmark", "easy.jsonl")
     assert shown.code == 6
     assert "this is no GGUF file" in shown.err
+
+
+@pytest.fixture
+def failing_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program named vllm that tells its key, writes many lines and ends."""
+    program = tmp_path / "bin" / "vllm"
+    program.parent.mkdir()
+    program.write_text(
+        '#!/bin/sh\necho "first line, key $VLLM_API_KEY"\nseq 40\necho no kernel\nexit 3\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv(PROGRAM_VARIABLE, str(program))
+
+
+@pytest.mark.usefixtures("failing_vllm")
+def test_a_server_that_fails_at_its_start_leaves_its_whole_log_without_its_key(
+    tmp_path: Path, tiny_job: Path
+) -> None:
+    write_questions(tmp_path / "mine.jsonl")
+    command = ["eval", tiny_job / "base", "--benchmark", "mine.jsonl", "--run-dir", "run"]
+    command += ["--samples", "1", "--max-tokens", "8", "--backend"]
+    failed = invoke_in(tmp_path, *command, "vllm")
+    assert failed.code == 6
+    assert "vLLM ended with exit code 3 before it was ready" in failed.err
+    assert "| no kernel" in failed.err
+    assert "its whole log: run/logs/server-1.log" in failed.err
+    assert "--backend own" in failed.err
+    log = (tmp_path / "run" / "logs" / "server-1.log").read_text()
+    assert "first line, key [removed]\n1\n" in log
+    assert invoke_in(tmp_path, *command, "own").code == 0
+
+
+@pytest.mark.usefixtures("failing_vllm")
+def test_a_folder_of_something_else_is_refused_before_a_server_is_started(
+    tmp_path: Path, tiny_job: Path
+) -> None:
+    write_questions(tmp_path / "mine.jsonl")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "letter.txt").write_text("mine")
+    command = ["eval", tiny_job / "base", "--benchmark", "mine.jsonl", "--run-dir", "run"]
+    refused = invoke_in(tmp_path, *command, "--backend", "vllm")
+    assert "it holds letter.txt" in refused.err
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["letter.txt"]
+
+
+def test_llama_cpp_that_cannot_read_a_file_leaves_its_whole_log(tmp_path: Path) -> None:
+    write_questions(tmp_path / "mine.jsonl")
+    (tmp_path / "cut.gguf").write_bytes(b"GGUF" + bytes(60))
+    failed = invoke_in(tmp_path, "eval", "cut.gguf", "--benchmark", "mine.jsonl")
+    assert failed.code == 6
+    kept = "runs/eval-cut-mine/logs/server-1.log"
+    assert f"its whole log: {kept}" in failed.err
+    assert "cut.gguf" in (tmp_path / kept).read_text()
 
 
 def test_an_endpoint_is_evaluated_and_counted(tmp_path: Path) -> None:
