@@ -126,9 +126,11 @@ class TrainingData:
         lines = "".join(f"\n  {mistake}" for mistake in self.mistakes)
         rest = f"\n  and {more:,} more" if more else ""
         hint = "Mend them, or leave such rows out: --set train.data.broken=drop"
+        if not self._counts["examples"]:
+            hint = f"None is left. {self.form.needs()}"
         raise DataError(
             f"{self.found.name}: {how_many} cannot be trained on:{lines}{rest}",
-            hint=hint if self._counts["examples"] else "",
+            hint=hint,
         )
 
 

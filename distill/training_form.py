@@ -78,6 +78,19 @@ class Form:
         what = "plain text, trained on whole" if self.name == "text" else self.name
         return f"{what} ({', '.join(used)})"
 
+    def needs(self) -> str:
+        """What a row must have, for the user whose rows all lack it."""
+        return _NEEDS[self.name]
+
+
+_NEEDS: Final[Mapping[FormName, str]] = {
+    "conversations": "A conversation needs a turn of the assistant with text to learn from; another"
+    " column: --map messages=COLUMN",
+    "prompt-completion": "A row needs a prompt and a completion; other columns:"
+    " --map prompt=COLUMN --map completion=COLUMN",
+    "text": "A row needs text; another column: --map text=COLUMN",
+}
+
 
 def choose_form(place: str, columns: Sequence[str], mapping: Mapping[str, str]) -> Form:
     """Find the form of a set.

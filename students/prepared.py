@@ -54,11 +54,10 @@ def prepare(
         ModelError: If the chat template cannot be trained on.
     """
     rows = {name: _tokenized(examples, loaded, section) for name, examples in stages}
-    limit = min(
-        section.seq_len, getattr(loaded.model.config, "max_position_embeddings", section.seq_len)
-    )
+    context = getattr(loaded.model.config, "max_position_embeddings", None)
+    limit = section.seq_len if context is None else min(section.seq_len, context)
     flat = [row for each in rows.values() for row in each]
-    _refuse_too_long(flat, limit, section)
+    _refuse_too_long(flat, limit, context, section)
     usable = [row for row in flat if len(row) <= limit and row.trained_tokens]
     held = held_out_owners([row.example_id for row in usable], section.held_out_share, seed)
     made = []
@@ -66,7 +65,7 @@ def prepare(
         kept = [row for row in each if len(row) <= limit and row.trained_tokens]
         kept = [row for row in kept if owner_of(row.example_id) not in held]
         if not kept:
-            raise _nothing_left(name, each, limit, held)
+            raise _nothing_left(name, each, limit, context, held)
         made.append(tuple(kept))
     # An example of two stages is measured once.
     held_out = {
@@ -109,19 +108,25 @@ def _tokenized(
     ]
 
 
-def _refuse_too_long(rows: Sequence[TokenizedExample], limit: int, section: TrainSection) -> None:
+def _refuse_too_long(
+    rows: Sequence[TokenizedExample], limit: int, context: int | None, section: TrainSection
+) -> None:
     long = [row for row in rows if len(row) > limit]
     if long and section.too_long == "error":
         longest = max(long, key=len)
         raise DataError(
             f"{len(long)} of {len(rows)} examples have more than {limit} tokens; "
             f"{longest.example_id!r} has {len(longest)}",
-            hint=f"set train.seq_len to {len(longest)}, or train.too_long to 'drop'",
+            hint=f"{_room_for(len(longest), context)}, or set train.too_long to 'drop'",
         )
 
 
 def _nothing_left(
-    name: str, rows: Sequence[TokenizedExample], limit: int, held: Collection[str]
+    name: str,
+    rows: Sequence[TokenizedExample],
+    limit: int,
+    context: int | None,
+    held: Collection[str],
 ) -> DataError:
     where = f"stage {name!r} has no example to train on" if name else "no example to train on"
     if not rows:
@@ -131,7 +136,7 @@ def _nothing_left(
         shortest = min(map(len, rows))
         return DataError(
             f"{where}: all {long} have more than {limit} tokens, the shortest {shortest}",
-            hint="raise train.seq_len, up to what the student can read",
+            hint=_room_for(shortest, context),
         )
     out = sum(len(row) <= limit and owner_of(row.example_id) in held for row in rows)
     return DataError(
@@ -139,3 +144,9 @@ def _nothing_left(
         f"{len(rows) - out - long} have only tokens of weight 0",
         hint="lower train.held_out_share, raise train.seq_len, or give both weights a value",
     )
+
+
+def _room_for(tokens: int, context: int | None) -> str:
+    if context is not None and tokens > context:
+        return f"the base reads {context} tokens at most: shorten them, or take a longer context"
+    return f"set train.seq_len to {tokens}"

@@ -34,7 +34,7 @@ from students.tensor_tree import load_tree, save_tree
 
 _WEIGHTS = "trained.safetensors"
 _STATE, _RANDOM = "state", "random"
-_NAMED_ROWS = 8
+_NAMED_EXAMPLES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,10 +221,9 @@ class StudentTrainer(Trainer):
 
     def _diverged(self, what: str, rows: Sequence[int]) -> StageError:
         ids = list(dict.fromkeys(one for row in rows for one in self._rows.example_ids(row)))
-        more = f" and {len(ids) - _NAMED_ROWS} more" if len(ids) > _NAMED_ROWS else ""
         return StageError(
             f"training step {self.state.global_step + 1} of {self.state.max_steps}: {what}; "
-            f"trained on: {', '.join(ids[:_NAMED_ROWS])}{more}",
+            f"trained on: {named(ids)}",
             hint=f"lower train.learning_rate (now {self.args.learning_rate:g}) or look at these "
             "examples; the last good checkpoint is kept",
         )
@@ -306,6 +305,21 @@ def lr_share(step: int, steps: int, warmup_share: float, final_share: float) -> 
         return (step + 1) / warmup
     fallen = (step - warmup) / max(1, steps - warmup)
     return final_share + (1 - final_share) * (1 + math.cos(math.pi * fallen)) / 2
+
+
+def named(ids: Sequence[str]) -> str:
+    """The first of them, in as few words as can be: rows of one file name it once.
+
+    Example:
+        >>> named(["chats.jsonl:34", "chats.jsonl:5"]), named(["gsm8k/17", "gsm8k/2"])
+        ('chats.jsonl:34, 5', 'gsm8k/17, gsm8k/2')
+    """
+    shown = list(ids[:_NAMED_EXAMPLES])
+    files = {one.rpartition(":")[0] for one in shown}
+    if len(files) == 1 and files != {""}:
+        shown[1:] = [one.rpartition(":")[2] for one in shown[1:]]
+    more = f" and {len(ids) - len(shown)} more" if len(ids) > len(shown) else ""
+    return f"{', '.join(shown)}{more}"
 
 
 def _only_item(items: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -154,6 +154,18 @@ def test_a_row_without_an_assistant_turn_is_named_and_may_be_left_out(
     assert "13 examples (1 broken)" in left.err
 
 
+def test_a_set_without_any_assistant_turn_says_what_a_row_needs(
+    invoke: Invoke, folder: Path
+) -> None:
+    write(folder / "chats.jsonl", [{"messages": row["messages"][:1]} for row in ROWS])
+    shown = invoke("train", "sft.toml", "--data", "chats.jsonl")
+    assert shown.code == 3
+    assert "chats.jsonl:1: no assistant turn to learn from" in shown.err
+    assert "needs a turn of the assistant" in shown.err
+    assert "--map messages=COLUMN" in shown.err
+    assert "broken=drop" not in shown.err  # nothing would be left
+
+
 def test_data_that_was_changed_since_is_noticed(invoke: Invoke, folder: Path) -> None:
     arguments = ("train", "sft.toml", "--data", "chats.jsonl")
     assert invoke(*arguments).code == 0

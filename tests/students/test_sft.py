@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,9 @@ def test_long_examples_are_dropped_and_counted_or_refused_never_cut(
         run(with_long, tiny_qwen2, tmp_path, too_long="error")
     with pytest.raises(DataError, match="all 1 have more than 256 tokens, the shortest 30"):
         run(with_long[-1:], tiny_qwen2, tmp_path)
+    longer = [Example("longer", (Message("user", "?"), replace(reply, content="x" * 3000)))]
+    with pytest.raises(DataError, match="tokens at most: shorten them"):
+        run(longer, tiny_qwen2, tmp_path)
     with pytest.raises(DataError, match="there are none"):
         run([], tiny_qwen2, tmp_path)
 
