@@ -4,9 +4,10 @@
 
 Prints what `docs/cluster.md` holds. The speed per GPU is published by others and the failure rates
 are assumptions, both marked so; the rest is arithmetic, a simulation of servers that fail and
-restart, and one measurement: how many events of a stream one core takes apart with this client's
-reader. One replica is one node (EP8 x DP8 of the shard plan). Nothing here was measured on such a
-cluster. Expected beforehand: 100,000 events a second and core, so the client breaks first.
+restart, and two measurements: how many events of a stream one core takes apart with this client's
+reader, and what the journal writes to the disk of the current folder. One replica is one node
+(EP8 x DP8 of the shard plan). Nothing here was measured on such a cluster. Expected beforehand:
+100,000 events a second and core, so the client breaks first.
 """
 
 import heapq
@@ -17,11 +18,13 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 if __package__ is None:
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import results_file
+from distill.journal import Journal
 from teachers.moe_config import find_architecture
 from teachers.shard_cost import Job, cost_of, speeds_of
 from teachers.shard_plan import GIB, Cluster, Wish, plan_shards
@@ -36,6 +39,7 @@ _STREAM_BYTES = 250  # one event of a stream, with its JSON and framing
 _PROMPT_TOKENS = 300
 _SHARED_BYTES, _DISK_BYTES = 3.1e9, 5e9  # per second
 _REPEATS = 20
+_GROUPS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,13 @@ def main() -> None:
         print(
             f"\nmeasured: one core of the client reads {rate:,.0f} tokens/s, {tokens} in an event"
         )
+    for rows in (1, 64):
+        groups = _synced_groups_per_second(rows)
+        figures[f"synced groups per second, {rows} rows of {_ROW_BYTES:,} bytes in each"] = groups
+        print(
+            f"measured: the journal syncs {groups:,.0f} groups of {rows} rows a second here,"
+            f" {groups * rows:,.0f} rows/s"
+        )
     stored = sum(file_bytes(facts).values())
     shared, disk = stored * _NODES / _SHARED_BYTES / 60, stored / _DISK_BYTES / 60
     print(f"\nstart: {stored / 1e9:,.0f} GB for each of {_NODES} nodes")
@@ -200,6 +211,21 @@ def _events_per_second(tokens: int) -> float:
         for _ in range(count):
             reader.feed(data)
         took.append((time.process_time() - began) / count)
+    return 1 / statistics.median(took)
+
+
+def _synced_groups_per_second(rows: int) -> float:
+    """Groups of rows that the journal has written and synced per second, on this disk."""
+    record, took = {"text": "x" * _ROW_BYTES}, []
+    with TemporaryDirectory(dir=Path.cwd()) as folder:
+        journal = Journal.open(Path(folder) / "journal.jsonl")
+        for _ in range(_GROUPS):
+            began = time.perf_counter()
+            for _ in range(rows):
+                journal.append(record)
+            journal.commit()
+            took.append(time.perf_counter() - began)
+        journal.close()
     return 1 / statistics.median(took)
 
 

@@ -1,5 +1,6 @@
 """The page about 16 nodes shows what its script computes now, and its examples can be read."""
 
+import json
 import re
 import subprocess
 
@@ -57,6 +58,18 @@ def test_the_clients_load_is_what_the_script_prints(capsys: pytest.CaptureFixtur
     printed, page = capsys.readouterr().out, PAGE.read_text()
     for figure in re.findall(r"[\d,.]+ (?:Gbit/s|rows/s|MB/s)|[\d,]+(?= streams)", printed):
         assert figure in page
+
+
+def test_what_was_measured_is_what_the_results_hold() -> None:
+    """What one core reads, and what the journal syncs: rounded on the page, not made up."""
+    results = REPOSITORY / "benchmarks" / "results" / "cluster_plan.json"
+    figures = json.loads(results.read_text())["figures"]
+    one, eight, row, group = [value for name, value in figures.items() if "per second" in name]
+    limits = {name: limit for name, _, limit in (row for row in rows() if len(row) == 3)}
+    assert f"takes {round(one, -3):,.0f} apart" in limits["events a second, one token each"]
+    assert limits["events a second, eight tokens each"].endswith(f" {round(eight / 8, -3):,.0f}")
+    assert limits["journal"].startswith(f"{row:.0f} synced rows a second")
+    assert f"{round(group * 64, -2):,.0f} in groups" in limits["journal"]
 
 
 @pytest.mark.parametrize("script", blocks("bash"))
