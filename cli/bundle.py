@@ -119,24 +119,21 @@ def _summary(planned: "Bundle", package: "Package", to: Path) -> dict[str, objec
         "name": planned.name,
         "bytes": planned.size_bytes,
         "packages": dict(planned.packages),
-        "files": [
-            {"name": one.name, "size": one.size, "sha256": one.sha256} for one in planned.members
-        ],
+        "files": [{"name": one.name, "size": one.size} for one in planned.members],
         "left_out": list(package.left_out),
     }
 
 
 def _show(planned: "Bundle", package: "Package", to: Path, *, is_written: bool) -> None:
-    wheels = sum("/wheels/" in one.name for one in planned.members)
+    wheels = sum(one.name.startswith("wheels/") for one in planned.members)
     done = f"{len(planned.members):,} files" if is_written else "nothing was written"
     say(f"{paint(shown_path(to.resolve()), 'bold')}  {planned.size_bytes / 1e6:,.1f} MB, {done}")
-    prefix = len(planned.name) + 1
     say(
         columns(
             [
-                (f"{one.size:>15,}", one.name[prefix:])
+                (f"{one.size:>15,}", one.name)
                 for one in planned.members
-                if "/wheels/" not in one.name
+                if not one.name.startswith("wheels/")
             ]
         )
     )

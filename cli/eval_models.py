@@ -244,7 +244,7 @@ _LOADERS: dict[Kind, Callable[[ModelChoice, int], Completer]] = {
 @contextmanager
 def _served(choice: ModelChoice, max_tokens: int, kept_log: Path | None) -> Iterator[Completer]:
     """llama.cpp's server as a completer; what it answers depends on the file alone."""
-    from distill.storage import hash_file
+    from distill.digest import sha256_file
     from students.llama_cpp import serving
     from teachers import build
 
@@ -262,7 +262,7 @@ def _served(choice: ModelChoice, max_tokens: int, kept_log: Path | None) -> Iter
             price={"input_usd": 0.0, "output_usd": 0.0},  # type: ignore[arg-type]
         )
         completer = build(section, batch_size=GGUF_SLOTS)
-        completer.fingerprint = hash_file(choice.path)[:16]
+        completer.fingerprint = sha256_file(choice.path)[:16]
         completer.is_billed = False
         yield completer
 

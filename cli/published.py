@@ -62,8 +62,8 @@ def read_results(source: Path, folders: Sequence[Path]) -> "tuple[EvalResult, ..
 
 def _fingerprints(source: Path) -> set[str]:
     """What an evaluation of this folder, or of a GGUF file in it, calls it."""
-    from distill.storage import hash_file
+    from distill.digest import sha256_file
     from engine.model_files import folder_fingerprint
 
-    found = {hash_file(path)[:16] for path in source.glob("*.gguf")}
+    found = {sha256_file(path)[:16] for path in source.glob("*.gguf")}
     return found | ({folder_fingerprint(source)} if (source / "config.json").is_file() else set())

@@ -11,8 +11,6 @@ from cli.options import AsJson
 if TYPE_CHECKING:
     from distill.lineage import Lineage, Step
 
-_SHORT = 12
-
 
 def trace_back(
     student: Annotated[
@@ -52,9 +50,11 @@ def trace_back(
 
 
 def _show(folder: Path, lineage: "Lineage") -> None:
+    from distill.digest import short
+
     weights = [name for name in lineage.files if name.endswith((".safetensors", ".gguf"))]
     say(f"{paint(str(folder), 'bold')}  of run {lineage.name}, recorded by {lineage.made_by}")
-    say(columns([(name, _short(lineage.files[name])) for name in weights]))
+    say(columns([(name, short(lineage.files[name])) for name in weights]))
     for step in reversed(lineage.steps):
         when = step.finished or step.begun
         say(f"\n{paint(step.stage, 'bold')}  {when}, distill {step.versions.get('distill', '?')}")
@@ -62,13 +62,15 @@ def _show(folder: Path, lineage: "Lineage") -> None:
 
 
 def _rows(step: "Step") -> list[tuple[str, str]]:
+    from distill.digest import short
+
     rows = [("what", text)] if (text := _figures(step)) else _each_figure(step)
     shown = ("student", "teacher", "prompts")
     rows += [(key, _section(step.recipe[key])) for key in shown if key in step.recipe]
     for key, value in step.settings.items():
-        rows.append((key, _short(value) if isinstance(value, str) else _section(value)))
-    rows += [("read", f"{name}  {_short(value)}") for name, value in step.inputs.items()]
-    rows += [("made", f"{name}  {_short(value)}") for name, value in step.outputs.items()]
+        rows.append((key, short(value) if isinstance(value, str) else _section(value)))
+    rows += [("read", f"{name}  {short(value)}") for name, value in step.inputs.items()]
+    rows += [("made", f"{name}  {short(value)}") for name, value in step.outputs.items()]
     return rows
 
 
@@ -98,9 +100,3 @@ def _section(section: Any) -> str:  # noqa: ANN401 - a JSON value
         return str(section)
     said = {key: value for key, value in section.items() if isinstance(value, str | int)}
     return ", ".join(f"{key} {value}" for key, value in said.items() if value not in ("", False))
-
-
-def _short(value: str) -> str:
-    """Enough of a hash for people to tell two apart."""
-    is_hash = len(value) == 64 and not set(value) - set("0123456789abcdef")  # noqa: PLR2004 - SHA-256
-    return f"sha256 {value[:_SHORT]}" if is_hash else value

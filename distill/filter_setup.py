@@ -9,10 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from distill.decontam import BenchmarkIndex, Question
+from distill.digest import sha256_file
 from distill.filter_sections import FilterSection, SelectSection, VerifySection
 from distill.prompts import stream_prompts
 from distill.rules import ALL_RULES, FUNNEL, TokenCounter
-from distill.storage import hash_file, hash_json
+from distill.storage import hash_json
 from distill.types import Verifier
 from distill.verify import build_verifier
 
@@ -107,7 +108,7 @@ class FilterSetup:
                 "rules": self.rules.model_dump(mode="json", exclude=without_effect),
                 "select": self.select.model_dump(mode="json"),
                 "versions": {rule.name: rule.version for rule in ALL_RULES},
-                "files": {str(path): hash_file(path) for path in files},
+                "files": {str(path): sha256_file(path) for path in files},
                 "seed": self.seed,
                 "source": self.source,
             }

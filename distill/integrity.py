@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from distill.digest import digest_file
 from distill.errors import DataError
 from distill.lineage import LINEAGE_FILE, SIGNATURE_FILE, listed_files, read_lineage
 from distill.signature import check_signature, is_signed
-from distill.storage import hash_file, storage_errors
+from distill.storage import storage_errors
 from distill.stored_run import read_run
 
 Problem = Literal["changed", "missing", "not listed"]
@@ -113,6 +114,6 @@ def _compare(folder: Path, listed: Mapping[str, str]) -> list[Finding]:
             findings.append(Finding(path, "missing"))
             continue
         with storage_errors(file):
-            if hash_file(file) != expected:
+            if digest_file(file, like=expected) != expected:
                 findings.append(Finding(path, "changed"))
     return findings

@@ -1,7 +1,7 @@
 """``Lineage``: where a model folder comes from, in a file that travels with its weights.
 
 ``lineage.json`` holds a record of each stage that led to the weights, from prompts to training and
-export, with the hashes of what it read and made, and the hash of every other file of the folder.
+export, with the digests of what it read and made, and that of every other file of the folder.
 It ends with a hash of itself. No path of a machine is in it: files are named as in the run folder,
 others by their last part.
 
@@ -17,11 +17,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from distill import __version__
+from distill.digest import differ, digest_file
 from distill.errors import DataError
 from distill.layout import STAGES
 from distill.manifest import RunManifest, current_versions, now
 from distill.records import from_record, to_record
-from distill.storage import files_of, hash_file, storage_errors, write_atomically
+from distill.storage import files_of, storage_errors, write_atomically
 
 if TYPE_CHECKING:
     from distill.recipe import Recipe
@@ -54,7 +55,7 @@ class Step:
         recipe: The sections of the recipe that it was done by, with every default.
         settings: What it depended on besides, such as the teacher's fingerprint.
         seed: Of the recipe; ``None`` where nothing is drawn.
-        inputs: File to SHA-256 of what it read.
+        inputs: File to the digest of what it read.
         outputs: The same of what it made.
         begun: UTC.
         finished: UTC; empty for the one that wrote the record.
@@ -83,7 +84,7 @@ class Lineage:
         made_by: Such as ``"distill 0.1.0"``.
         name: Of the run.
         steps: First to last.
-        files: File of the folder to SHA-256, all but the lineage itself.
+        files: File of the folder to its digest, all but the lineage itself.
     """
 
     format: int
@@ -162,13 +163,15 @@ def write_lineage(
         folder: Of a model.
         name: Of the run.
         steps: What led to it.
-        known: Hashes that were taken while files were written; these are not read again.
+        known: Digests that were taken while files were written; these are not read again.
 
     Raises:
         StorageError: If the disk refuses.
     """
     with storage_errors(folder):
-        files = {path: known.get(path) or hash_file(folder / path) for path in listed_files(folder)}
+        files = {
+            path: known.get(path) or digest_file(folder / path) for path in listed_files(folder)
+        }
     lineage = Lineage(FORMAT, f"distill {__version__}", name, tuple(steps), files)
     write_atomically(folder / LINEAGE_FILE, _encode(to_record(lineage)))
     return lineage
@@ -237,7 +240,7 @@ def broken_links(lineage: Lineage) -> list[tuple[str, str]]:
         broken += [
             (step.stage, name)
             for name, value in step.inputs.items()
-            if made.get(name, value) != value
+            if differ(made.get(name, value), value)
         ]
         made |= step.outputs
     return broken

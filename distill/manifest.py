@@ -38,7 +38,7 @@ class StageRecord(_Noun):
     """What it depends on beyond the recipe, such as the teacher's fingerprint."""
 
     inputs: dict[str, str]
-    """Path relative to the run folder, to SHA-256, when it began."""
+    """Path relative to the run folder, to the digest of its bytes, when it began."""
 
     begun: str
     """UTC."""
@@ -47,7 +47,7 @@ class StageRecord(_Noun):
     """UTC."""
 
     outputs: dict[str, str] = {}
-    """Path relative to the run folder, to SHA-256; every file of a folder."""
+    """Path relative to the run folder, to the digest of its bytes; every file of a folder."""
 
     summary: dict[str, Any] = {}
     """Figures for people."""

@@ -13,13 +13,20 @@ from pathlib import Path
 
 from distill.changes import Change, compare, earliest, find_changes, listed
 from distill.closing import Closing
+from distill.digest import short
 from distill.errors import DataError, RunDirError
 from distill.layout import MADE_BY, STAGES, RunLayout, Stage, maker_of, stages_from
 from distill.lock import FileLock
 from distill.manifest import RunManifest, StageRecord, current_versions, now
 from distill.recipe import Recipe
 from distill.storage import make_folder, storage_errors, sync_files, sync_folder
-from distill.stored_run import hash_inside, read_run, refuse_foreign, write_manifest, write_recipe
+from distill.stored_run import (
+    digests_inside,
+    read_run,
+    refuse_foreign,
+    write_manifest,
+    write_recipe,
+)
 
 _SUPERSEDED = "superseded"
 _ELSEWHERE = "or take another folder: --run-dir DIR"
@@ -101,7 +108,7 @@ class RunDir(Closing):
         record = self.manifest.stages.get(name)
         wanted = StageRecord(
             settings=json.loads(json.dumps(dict(settings or {}), allow_nan=False)),
-            inputs=self._hash_inputs(name, inputs),
+            inputs=self._digest_inputs(name, inputs, record.inputs if record else {}),
             begun=now(),
         )
         if record is not None:
@@ -119,8 +126,10 @@ class RunDir(Closing):
         self.manifest = self.manifest.with_stages({**self.manifest.stages, name: record})
         write_manifest(self.paths, self.manifest)
 
-    def _hash_inputs(self, name: Stage, inputs: Sequence[Path]) -> dict[str, str]:
-        hashes: dict[str, str] = {}
+    def _digest_inputs(
+        self, name: Stage, inputs: Sequence[Path], begun_with: Mapping[str, str]
+    ) -> dict[str, str]:
+        digests: dict[str, str] = {}
         for path in inputs:
             maker = self._maker_of(path)
             if maker not in (None, name) and not self.manifest.is_finished(maker):
@@ -131,11 +140,14 @@ class RunDir(Closing):
                 )
             if not path.exists():
                 raise DataError(f"{path}: there is no such file; stage '{name}' reads it")
-            found = hash_inside(path, self.paths.root)
-            if maker not in (None, name):
-                self._refuse_changed(maker, found)
-            hashes |= found
-        return hashes
+            if maker is None or maker == name:
+                digests |= digests_inside(path, self.paths.root, begun_with)
+                continue
+            made = self.manifest.stages[maker].outputs
+            found = digests_inside(path, self.paths.root, made)
+            self._refuse_changed(maker, found)
+            digests |= found
+        return digests
 
     def _maker_of(self, path: Path) -> Stage | None:
         if not path.is_relative_to(self.paths.root):
@@ -148,7 +160,7 @@ class RunDir(Closing):
         for relative in record.outputs:
             path = self.paths.root / relative
             if path.is_file():
-                found |= hash_inside(path, self.paths.root)
+                found |= digests_inside(path, self.paths.root, record.outputs)
         self._refuse_changed(name, found)
         return len(found) == len(record.outputs)
 
@@ -251,7 +263,7 @@ class StageRun:
         """Record that the stage is done; nothing it made may change afterwards.
 
         Args:
-            outputs: Files and folders that it made; they are synced and hashed.
+            outputs: Files and folders that it made; they are synced, and their digests kept.
             summary: Figures as JSON values.
             seconds: How long this try took.
 
@@ -261,16 +273,16 @@ class StageRun:
             StorageError: If the disk refuses.
         """
         root = self._run.paths.root
-        hashes: dict[str, str] = {}
+        digests: dict[str, str] = {}
         for output in outputs:
             relative = output.relative_to(root).as_posix()
             if maker_of(relative) != self.name or not output.exists():
                 raise ValueError(f"{relative} is missing, or not what stage {self.name} makes")
             with storage_errors(output):
                 sync_files(output)
-            hashes |= hash_inside(output, root)
+            digests |= digests_inside(output, root, {})
         done = {
-            "outputs": hashes,
+            "outputs": digests,
             "summary": json.loads(json.dumps(dict(summary), allow_nan=False)),
             "seconds": round(seconds, 3),
             "finished": now(),
@@ -282,7 +294,7 @@ class StageRun:
 def _refuse_other(name: Stage, record: StageRecord, wanted: StageRecord) -> None:
     """Raise when a stage depends on something else than it did when it was begun."""
     changes = compare(record.settings, wanted.settings)
-    changes += compare(_short(record.inputs), _short(wanted.inputs))
+    changes += compare(_shortened(record.inputs), _shortened(wanted.inputs))
     if changes:
         raise RunDirError(
             f"stage '{name}' was begun with other inputs or settings:{listed(changes)}",
@@ -290,9 +302,8 @@ def _refuse_other(name: Stage, record: StageRecord, wanted: StageRecord) -> None
         )
 
 
-def _short(hashes: Mapping[str, str]) -> dict[str, str]:
-    """Enough of each hash for people to tell two apart."""
-    return {path: f"sha256 {value[:12]}" for path, value in hashes.items()}
+def _shortened(digests: Mapping[str, str]) -> dict[str, str]:
+    return {path: short(value) for path, value in digests.items()}
 
 
 def _next_folder(folder: Path) -> Path:

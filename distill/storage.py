@@ -127,12 +127,6 @@ def sync_files(path: Path) -> None:
         sync_folder(folder)
 
 
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex; raises ``OSError``."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def hash_json(value: object) -> str:
     """SHA-256 of a JSON value, in hex; the order of keys does not matter.
 

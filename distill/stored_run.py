@@ -9,12 +9,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from distill.digest import digest_file
 from distill.errors import RunDirError
 from distill.layout import RunLayout
 from distill.manifest import FORMAT, RunManifest
 from distill.mistakes import find_mistakes
 from distill.recipe import Recipe, read_folder
-from distill.storage import files_of, hash_file, storage_errors, write_json_atomically
+from distill.storage import files_of, storage_errors, write_json_atomically
 
 _BROKEN = "Something other than this program changed it: restore it from a copy."
 
@@ -88,14 +89,20 @@ def write_manifest(paths: RunLayout, manifest: RunManifest) -> None:
     write_json_atomically(paths.manifest, manifest.model_dump())
 
 
-def hash_inside(path: Path, root: Path) -> dict[str, str]:
-    """Each file of a path, named from the run folder, to its SHA-256.
+def digests_inside(path: Path, root: Path, like: Mapping[str, str]) -> dict[str, str]:
+    """Each file of a path, named from the run folder, to its digest.
+
+    Args:
+        path: A file or a folder.
+        root: The run folder.
+        like: What the digests will be compared with.
 
     Raises:
         StorageError: If one cannot be read.
     """
     with storage_errors(path):
-        return {_relative(file, root): hash_file(file) for file in files_of(path)}
+        names = {_relative(file, root): file for file in files_of(path)}
+        return {name: digest_file(file, like.get(name, "")) for name, file in names.items()}
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -78,17 +78,17 @@ def build_adapted(
     Raises:
         ModelError: If the adapter or its base is missing, broken, or they do not fit.
     """
-    from distill.storage import hash_file
+    from distill.digest import sha256_file
     from engine.completer import LocalCompleter
     from engine.folder import folder_fingerprint
 
     base = base_of(folder, base)
     loaded = load_adapted(folder, base)
-    hashes = [hash_file(folder / _WEIGHTS), hash_file(folder / CONFIG), folder_fingerprint(base)]
+    hashes = [sha256_file(folder / one) for one in (_WEIGHTS, CONFIG)]
     return LocalCompleter(
         loaded.model,
         loaded.tokenizer,
         name=name or folder.name,
-        fingerprint="+".join(one[:16] for one in hashes),
+        fingerprint="+".join(one[:16] for one in [*hashes, folder_fingerprint(base)]),
         batch_size=batch_size,
     )

@@ -7,9 +7,9 @@ draw: sampling settings have no effect on it.
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from distill.digest import sha256_file
 from distill.errors import DataError
 from distill.journal import read_journal
-from distill.storage import hash_file
 from distill.traces import trace_from
 from distill.types import Answer, Completion, Request, RequestSource, Sampling
 
@@ -41,7 +41,7 @@ class ReplayTeacher:
                 self.model = trace.model
         if not self._completions:
             raise DataError(f"{path}: the recording holds no traces")
-        self.fingerprint = hash_file(path)
+        self.fingerprint = sha256_file(path)
 
     def progress_figures(self) -> Mapping[str, str]:
         """Nothing beside the sampling loop's own figures."""

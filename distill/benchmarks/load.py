@@ -7,11 +7,12 @@ from pathlib import Path
 from distill.benchmarks.locate import Found, fetch_files
 from distill.benchmarks.table import EMBEDDED, Benchmark, find_benchmark
 from distill.data_rows import is_data_file, read_rows
+from distill.digest import sha256_file
 from distill.errors import DataError
 from distill.eval_result import BenchmarkFacts, SourceFile
 from distill.evaluate import check_gold
 from distill.prompts import read_prompts
-from distill.storage import hash_file, storage_errors
+from distill.storage import storage_errors
 from distill.traces import hash_prompts
 from distill.types import Prompt
 
@@ -131,7 +132,7 @@ def facts_of(
     sources = []
     for path in files:
         with storage_errors(path):
-            sources.append(SourceFile(path.name, hash_file(path)))
+            sources.append(SourceFile(path.name, sha256_file(path)))
     return BenchmarkFacts(
         name, version, hub, revision, len(prompts), hash_prompts(prompts), tuple(sources)
     )

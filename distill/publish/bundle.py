@@ -23,12 +23,11 @@ from distill.lineage import read_lineage
 from distill.publish.archive import Member, archive_parts, archive_size
 from distill.publish.package import Package
 from distill.publish.wheels import LOCK, Wheel, lock_text
-from distill.storage import hash_file, storage_errors, write_atomically
+from distill.storage import write_atomically
 from distill.types import Progress
 
 SUFFIX: Final = ".tar"
 START: Final = "start.sh"
-SUMS: Final = "SHA256SUMS"
 
 _MEGABYTE: Final = 1_000_000
 
@@ -39,7 +38,7 @@ class Bundle:
 
     Attributes:
         name: Of the folder that it unpacks to.
-        members: Its files in order, the checksums first.
+        members: Its files in order, all but the checksums.
         packages: Name to version of what answering needs.
         size_bytes: Of the archive.
     """
@@ -72,18 +71,13 @@ def plan_bundle(
     """
     start = (Path(__file__).parent / START).read_bytes()
     members = [
-        Member.of(START, start, is_program=True),
-        Member.of(LOCK, lock_text(packages, wheels).encode()),
+        Member(START, start, is_program=True),
+        Member(LOCK, lock_text(packages, wheels).encode()),
         *(Member(f"wheels/{one.path.name}", one.path, one.sha256) for one in wheels),
         *_model_members(package),
     ]
     members.sort(key=lambda one: one.name)
-    sums = "".join(f"{one.sha256}  {one.name}\n" for one in members)
-    inside = [Member.of(SUMS, sums.encode()), *members]
-    named = tuple(
-        Member(f"{name}/{one.name}", one.content, one.sha256, one.is_program) for one in inside
-    )
-    return Bundle(name, named, packages, archive_size(named))
+    return Bundle(name, tuple(members), packages, archive_size(name, members))
 
 
 def check_target(target: Path, size_bytes: int) -> None:
@@ -122,18 +116,14 @@ def write_bundle(bundle: Bundle, target: Path, on_progress: Callable[[Progress],
         if done // _MEGABYTE != before:
             on_progress(Progress("write MB", done // _MEGABYTE, total))
 
-    write_atomically(target, archive_parts(bundle.members, count))
+    write_atomically(target, archive_parts(bundle.name, bundle.members, count))
     on_progress(Progress("write MB", total, total))
 
 
 def _model_members(package: Package) -> list[Member]:
-    """The files of a publication; their hashes were computed for its lineage."""
+    """The files of a publication; what each must be stands in its lineage."""
     known = read_lineage(package.folder).files
-    found = []
-    for file in package.files:
-        path = package.folder / file.name
-        with storage_errors(path):
-            found.append(
-                Member(f"model/{file.name}", path, known.get(file.name) or hash_file(path))
-            )
-    return found
+    return [
+        Member(f"model/{file.name}", package.folder / file.name, known.get(file.name, ""))
+        for file in package.files
+    ]

@@ -4,7 +4,6 @@ The lock is read from what is installed here, because that is what the student w
 build's own suffix (2.13.0+cpu) is left out of it: which build a machine takes is up to its wheels.
 """
 
-import hashlib
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
+from distill.digest import sha256_file
 from distill.errors import DataError, MissingDependencyError, StageError
 
 if TYPE_CHECKING:
@@ -123,9 +123,7 @@ def wheels_in(folder: Path, packages: Mapping[str, str]) -> list[Wheel]:
         except InvalidWheelFilename:
             continue
         if packages.get(name) == version.public:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found.append(Wheel(path, name, digest))
+            found.append(Wheel(path, name, sha256_file(path)))
     here = {one.package for one in found}
     missing = [f"{name}=={packages[name]}" for name in packages if name not in here]
     if missing:

@@ -141,7 +141,7 @@ def _origin(stored: StoredRun) -> Iterator[str]:
     # As it is stored: its paths start at the run folder and tell nothing of this machine.
     recipe = stored.paths.recipe.read_text(encoding="utf-8")
     yield f"<details><summary>Recipe, with every default</summary><pre>{escape(recipe)}</pre>"
-    yield "</details><details><summary>Files and their SHA-256</summary><pre>"
+    yield "</details><details><summary>Files and the digests of their bytes</summary><pre>"
     for stage in STAGES:
         record = manifest.stages.get(stage)
         if record is not None:

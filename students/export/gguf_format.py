@@ -84,7 +84,7 @@ def size_bytes(shape: tuple[int, ...], kind: str) -> int:
 def write_gguf(
     path: Path, metadata: Mapping[str, Value], tensors: Sequence[Encoded], on_bytes: OnBytes
 ) -> str:
-    """Write a file, one tensor after the other; returns its hash.
+    """Write a file, one tensor after the other; returns its digest.
 
     Args:
         path: Must not exist.
@@ -100,7 +100,7 @@ def write_gguf(
         for tensor in tensors:
             file.write_tensor(tensor)
             file.write(bytes(-tensor.size_bytes % _ALIGNMENT))
-        return file.hash()
+        return file.digest()
 
 
 def read_gguf(path: Path) -> GgufFile:

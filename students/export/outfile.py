@@ -1,6 +1,5 @@
-"""Files written in parts: sizes known beforehand, SHA-256 taken on the way, progress reported."""
+"""Files written in parts: sizes known beforehand, digests taken on the way, progress reported."""
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.digest import FileDigest
 from distill.errors import ModelError
 from distill.storage import storage_errors
 
@@ -53,7 +53,7 @@ class OutFile:
             StorageError: If the disk refuses, now or later.
         """
         self._path, self._on_bytes = path, on_bytes
-        self._digest = hashlib.sha256()
+        self._digest = FileDigest()
         self._hasher, self._writer = _Behind(_PARTS_WAITING), _Behind(_PARTS_WAITING)
         self._syncer = _Behind(1)
         with storage_errors(path):
@@ -102,10 +102,10 @@ class OutFile:
         if self.written_bytes - begin != tensor.size_bytes:
             raise ValueError(f"{tensor.name}: {self.written_bytes - begin} bytes were made")
 
-    def hash(self) -> str:
-        """SHA-256 of what was written, in hex."""
+    def digest(self) -> str:
+        """Of what was written."""
         self._hasher.wait()
-        return self._digest.hexdigest()
+        return str(self._digest)
 
     def __enter__(self) -> "OutFile":
         return self

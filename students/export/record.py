@@ -123,7 +123,7 @@ class ExportedFile:
 
     name: str
     size_bytes: int
-    sha256: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)

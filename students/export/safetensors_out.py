@@ -52,24 +52,24 @@ def shards(tensors: Sequence[Encoded], most_bytes: int = SHARD_BYTES) -> dict[st
 def write_shards(
     folder: Path, files: dict[str, list[Encoded]], on_bytes: OnBytes
 ) -> dict[str, str]:
-    """Write them, and an index if there are several; returns the files' hashes.
+    """Write them, and an index if there are several; returns the files' digests.
 
     Raises:
         StorageError: If the disk refuses.
     """
-    hashes = {}
+    digests = {}
     for name, tensors in files.items():
         with OutFile(folder / name, on_bytes) as file:
             file.write(_header(tensors))
             for tensor in tensors:
                 file.write_tensor(tensor)
-            hashes[name] = file.hash()
+            digests[name] = file.digest()
     if len(files) > 1:
         total = sum(tensor.size_bytes for tensors in files.values() for tensor in tensors)
         places = {tensor.name: name for name, tensors in files.items() for tensor in tensors}
         index = {"metadata": {"total_size": total}, "weight_map": places}
         write_json_atomically(folder / INDEX, index)
-    return hashes
+    return digests
 
 
 def _header(tensors: Sequence[Encoded]) -> bytes:

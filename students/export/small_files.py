@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from distill.storage import hash_file, write_json_atomically
+from distill.digest import digest_file
+from distill.storage import write_json_atomically
 from students.export.floats import FloatType
 from students.export.gguf_vocabulary import chat_template, tokenizer_config
 from students.export.where_from import Student
@@ -33,7 +34,7 @@ _OF_A_LOAD = ("backend", "is_local", "local_files_only")
 def write_small_files(
     student: Student, folder: Path, dtype: FloatType, *, for_transformers4: bool
 ) -> dict[str, str]:
-    """Write everything but the weights; returns the files' hashes."""
+    """Write everything but the weights; returns the files' digests."""
     for name in _TOKENIZER_FILES:
         source = student.tokenizer_folder / name
         if source.is_file():
@@ -47,7 +48,7 @@ def write_small_files(
         settings = tokenizer_for_4(tokenizer_config(folder), chat_template(folder))
         write_json_atomically(folder / "tokenizer_config.json", settings)
     write_json_atomically(folder / CONFIG, config)
-    return {path.name: hash_file(path) for path in sorted(folder.iterdir()) if _is_small(path)}
+    return {path.name: digest_file(path) for path in sorted(folder.iterdir()) if _is_small(path)}
 
 
 def make_readable_by_4(folder: Path) -> None:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from distill.digest import digest_file
 from distill.lineage import LINEAGE_FILE, carry_lineage, new_step
 from distill.manifest import current_versions, now
 from distill.records import to_record
-from distill.storage import hash_file, make_folder, write_atomically, write_json_atomically
+from distill.storage import make_folder, write_atomically, write_json_atomically
 from distill.types import Progress, Sampling
 from engine.freed_memory import kept_freed_memory
 from students.durable import whole_folder
@@ -67,7 +68,7 @@ def export(
     make_folder(plan.target.resolve().parent)
     with whole_folder(plan.target.resolve()) as folder, kept_freed_memory():
         begun = time.monotonic()
-        hashes, has_exact_tokens = _write(plan, folder, _counter(plan, on_progress))
+        digests, has_exact_tokens = _write(plan, folder, _counter(plan, on_progress))
         seconds = time.monotonic() - begun
         written = folder / plan.gguf_name if plan.format == "gguf" else folder
         found = run_checks(
@@ -78,7 +79,7 @@ def export(
             has_exact_tokens=has_exact_tokens,
             report=on_progress,
         )
-        record = _record(plan, folder, hashes, found, seconds)
+        record = _record(plan, folder, digests, found, seconds)
         write_json_atomically(folder / RECORD, to_record(record))
         _carry_lineage(plan, folder, record)
     return record
@@ -92,7 +93,7 @@ def _carry_lineage(plan: ExportPlan, folder: Path, record: ExportRecord) -> None
     size = sum(file.size_bytes for file in record.files)
     figures = {"numbers": record.numbers, "bytes": size, **check_rows(record.checks)}
     step = new_step("export", settings=settings, inputs={}, figures=figures)
-    known = {file.name: file.sha256 for file in record.files}
+    known = {file.name: file.digest for file in record.files}
     carry_lineage(_recorded(plan.student), folder, step, known=known)
 
 
@@ -114,13 +115,13 @@ def _write(plan: ExportPlan, folder: Path, on_bytes: OnBytes) -> tuple[dict[str,
 
 def _write_safetensors(plan: ExportPlan, folder: Path, on_bytes: OnBytes) -> dict[str, str]:
     kind = plan.tensors[0].kind
-    hashes = write_small_files(
+    digests = write_small_files(
         plan.student,
         folder,
         kind,  # type: ignore[arg-type]
         for_transformers4=plan.for_transformers4,
     )
-    return hashes | write_shards(folder, shards(plan.tensors), on_bytes)
+    return digests | write_shards(folder, shards(plan.tensors), on_bytes)
 
 
 def _write_quantised(plan: ExportPlan, folder: Path, on_bytes: OnBytes) -> dict[str, str]:
@@ -148,7 +149,7 @@ def _write_gguf(plan: ExportPlan, folder: Path, on_bytes: OnBytes) -> tuple[dict
     vocabulary = read_vocabulary(source, student.config, student.generation)
     metadata = gguf_metadata(student, plan.quant, vocabulary, sampling)
     path = folder / plan.gguf_name
-    hashes = {path.name: write_gguf(path, metadata, plan.tensors, on_bytes)}
+    digests = {path.name: write_gguf(path, metadata, plan.tensors, on_bytes)}
     stops = token_texts(source, end_tokens(student.config, student.generation))
     context = min(int(student.config["max_position_embeddings"]), _CONTEXT_TOKENS)
     texts = {
@@ -158,7 +159,7 @@ def _write_gguf(plan: ExportPlan, folder: Path, on_bytes: OnBytes) -> tuple[dict
     }
     for name, text in texts.items():
         write_atomically(folder / name, text.encode())
-    return hashes, vocabulary.is_exact
+    return digests, vocabulary.is_exact
 
 
 def sampling_of(student: Student) -> Sampling:
@@ -204,7 +205,7 @@ def _counter(plan: ExportPlan, on_progress: Report) -> OnBytes:
 
 
 def _record(
-    plan: ExportPlan, folder: Path, hashes: dict[str, str], found: Found, seconds: float
+    plan: ExportPlan, folder: Path, digests: dict[str, str], found: Found, seconds: float
 ) -> ExportRecord:
     student, versions = plan.student, current_versions()
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
@@ -221,7 +222,7 @@ def _record(
             ExportedFile(
                 name=path.relative_to(folder).as_posix(),
                 size_bytes=path.stat().st_size,
-                sha256=hashes.get(path.name) or hash_file(path),
+                digest=digests.get(path.name) or digest_file(path),
             )
             for path in files
         ),

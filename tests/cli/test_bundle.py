@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 
 from distill.integrity import check_folder
 from distill.publish.archive import Member, archive_parts, archive_size
@@ -21,6 +22,8 @@ from tests.cli.conftest import Invoke, Shown, invoke_in
 from tests.conftest import clean_environment
 
 ALONE = Path(__file__).with_name("alone.py")
+OTHER_SHA256 = hashlib.sha256(b"abd").hexdigest()
+OTHER_BLAKE3 = f"blake3:{blake3(b'abd').hexdigest()}"
 UNSHARE = ["unshare", "--user", "--map-root-user", "--net"]
 
 
@@ -308,19 +311,21 @@ def test_a_dry_run_shows_the_files_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_changes_while_it_is_read_stops_the_archive(tmp_path: Path) -> None:
+@pytest.mark.parametrize("digest", [OTHER_SHA256, OTHER_BLAKE3])
+def test_a_file_that_is_not_what_its_record_says_stops_the_archive(
+    digest: str, tmp_path: Path
+) -> None:
     from distill.errors import DataError
 
     (path := tmp_path / "weights").write_bytes(b"abc")
-    digest = hashlib.sha256(b"abd").hexdigest()
     with pytest.raises(DataError, match="changed while it was read"):
-        list(archive_parts([Member("weights", path, digest)], lambda _: None))
+        list(archive_parts("a", [Member("weights", path, digest)], lambda _: None))
 
 
 def test_an_archive_has_its_size_whatever_the_names(tmp_path: Path) -> None:
-    members = [Member.of(f"{'long/' * 40}é{size}", bytes(size)) for size in (0, 1, 511, 512, 513)]
-    data = b"".join(archive_parts(members, lambda _: None))
-    assert len(data) == archive_size(members)
+    members = [Member(f"{'long/' * 40}é{size}", bytes(size)) for size in (0, 1, 511, 512, 513)]
+    data = b"".join(archive_parts("ü", members, lambda _: None))
+    assert len(data) == archive_size("ü", members)
     (path := tmp_path / "a.tar").write_bytes(data)
     with tarfile.open(path) as archive:
-        assert archive.getnames() == [one.name for one in members]
+        assert archive.getnames() == [f"ü/{one.name}" for one in members] + ["ü/SHA256SUMS"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from distill.storage import hash_file
+from distill.digest import digest_file
 from tests.cli.conftest import Invoke, Shown
 
 TRAINS_ONLY = """
@@ -70,7 +70,7 @@ def test_a_recipe_that_only_trains_is_done_after_training(invoke: Invoke, folder
     assert list(stages) == ["train"]
     assert "chats.jsonl: conversations (messages)" in shown.err
     assert "distill chat runs/sft/student" in shown.out
-    assert stages["train"]["inputs"] == {"../../chats.jsonl": hash_file(folder / "chats.jsonl")}
+    assert stages["train"]["inputs"] == {"../../chats.jsonl": digest_file(folder / "chats.jsonl")}
     (found,) = stages["train"]["summary"]["data"]
     assert (found["examples"], found["with_reasoning"], found["broken"]) == (12, 12, 0)
     again = invoke("train", "sft.toml")

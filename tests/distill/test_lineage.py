@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from distill.digest import sha256_file
 from distill.errors import DataError
 from distill.integrity import Finding, check_folder
 from distill.lineage import (
@@ -72,6 +73,14 @@ def test_what_a_hub_leaves_in_a_folder_is_no_part_of_it(folder: Path) -> None:
     (folder / ".cache/huggingface/download.lock").touch()
     (folder / ".gitattributes").touch()
     assert check_folder(folder).findings == ()
+
+
+def test_a_lineage_of_an_earlier_version_is_checked_as_it_was_written(folder: Path) -> None:
+    names = read_lineage(folder).files
+    write_lineage(folder, "tiny", [], known={name: sha256_file(folder / name) for name in names})
+    assert check_folder(folder).findings == ()
+    (folder / "config.json").write_text("{ }")
+    assert check_folder(folder).findings == (Finding("config.json", "changed"),)
 
 
 def test_what_was_made_of_a_student_has_one_more_step(folder: Path, tmp_path: Path) -> None:

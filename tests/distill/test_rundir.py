@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from distill.digest import digest_file, sha256_file
 from distill.errors import DataError, RunDirError, StorageError
 from distill.journal import Journal
 from distill.layout import STAGES, Stage
@@ -149,8 +150,32 @@ def test_a_stage_begun_with_another_prompt_file_is_refused(tmp_path: Path) -> No
     with RunDir.open(tmp_path / "run", RECIPE) as run:
         run.stage("generate", inputs=[prompts])
         prompts.write_text("2")
-        with pytest.raises(RunDirError, match=r'\.\./mine\.jsonl: "sha256 '):
+        with pytest.raises(RunDirError, match=r'\.\./mine\.jsonl: "blake3 '):
             run.stage("generate", inputs=[prompts])
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    """Its manifest has SHA-256 of files, without a word that it is that."""
+    (prompts := tmp_path / "mine.jsonl").write_text("1")
+    with RunDir.open(tmp_path / "run", RECIPE) as run:
+        stage = run.stage("generate", inputs=[prompts])
+        run.paths.traces.write_text("all of it")
+        stage.finish([run.paths.traces], {}, 1.0)
+        run.stage("filter", inputs=[run.paths.traces])
+        text = run.paths.manifest.read_text()
+        for path in (prompts, run.paths.traces):
+            assert digest_file(path) in text
+            text = text.replace(digest_file(path), sha256_file(path))
+        run.paths.manifest.write_text(text)
+    with RunDir.open(tmp_path / "run", RECIPE) as run:
+        assert run.stage("generate", inputs=[prompts]).is_finished
+        run.stage("filter", inputs=[run.paths.traces])
+        prompts.write_text("2")
+        with pytest.raises(RunDirError, match=r'mine\.jsonl: "sha256 '):
+            run.stage("generate", inputs=[prompts])
+        run.paths.traces.write_text("none of it")
+        with pytest.raises(RunDirError, match="changed since stage 'generate' made it"):
+            run.stage("filter", inputs=[run.paths.traces])
 
 
 def test_a_stage_waits_for_the_one_that_makes_its_input(tmp_path: Path) -> None:

@@ -113,18 +113,15 @@ def test_folder_for_transformers_4_has_its_names(tiny_qwen2: Path, tmp_path: Pat
 
 
 def test_record_names_every_file_with_size_and_hash(tiny_qwen2: Path, tmp_path: Path) -> None:
-    import hashlib
+    from distill.digest import digest_file
 
     run(plan(tiny_qwen2, tmp_path / "out", "gguf", "f32"), "weights")
     record = json.loads((tmp_path / "out" / "export.json").read_text())
     names = {path.name for path in (tmp_path / "out").iterdir()} - {"export.json"}
     assert {file["name"] for file in record["files"]} == names
     for file in record["files"]:
-        data = (tmp_path / "out" / file["name"]).read_bytes()
-        assert (len(data), hashlib.sha256(data).hexdigest()) == (
-            file["size_bytes"],
-            file["sha256"],
-        )
+        path = tmp_path / "out" / file["name"]
+        assert (path.stat().st_size, digest_file(path)) == (file["size_bytes"], file["digest"])
     assert record["checks"]["drift"] is None
     assert record["notes"] == ["Only the weights were checked: no model was run (--check weights)."]
 
