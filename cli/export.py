@@ -89,6 +89,10 @@ def export(
         return
     from students.export.writing import export as write
 
+    if found.adapter is not None:
+        from students.adapters import check_base
+
+        check_base(found.adapter, found.folder)
     with show_progress() as report:
         held_out = _held_out(found, accuracy, report) if accuracy else None
         record = write(plan, report, level=check, held_out=held_out)

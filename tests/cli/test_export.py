@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from distill.recipe import LoraSection
+from engine.folder import load_folder
+from students.adapters import attach_adapter, save_adapter
 from students.load import EMBEDDED
 from tests.cli.conftest import Invoke, Shown, invoke_in
 from tests.conftest import REPOSITORY, clean_environment
@@ -95,6 +100,23 @@ def test_mistake_is_one_message_and_leaves_nothing(
     assert "Traceback" not in shown.err
     assert shown.code == code
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def test_adapter_on_a_base_of_the_same_shape_but_other_weights_is_refused(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    adapted = attach_adapter(load_folder(EMBEDDED).model, LoraSection(r=4, alpha=8))
+    save_adapter(adapted, tmp_path / "adapter", EMBEDDED)
+    shutil.copytree(EMBEDDED, tmp_path / "other")
+    weights = load_file(EMBEDDED / "model.safetensors")
+    weights["model.norm.weight"] += 1
+    save_file(weights, tmp_path / "other/model.safetensors", metadata={"format": "pt"})
+    shown = invoke("export", "adapter", "--base", "other", "--to", "out")
+    assert shown.code == 6
+    assert "this adapter was trained on another base: embedded" in shown.err
+    assert not (tmp_path / "out").exists()
+    right = invoke("export", "adapter", "--base", EMBEDDED, "--to", "out", "--check", "weights")
+    assert right.code == 0, right.err
 
 
 def test_killed_export_leaves_no_folder_of_that_name_and_the_next_one_succeeds(
