@@ -40,7 +40,7 @@ def page(stored: StoredRun, evidence: Evidence) -> str:
 def _head(stored: StoredRun, done: Done, evidence: Evidence) -> Iterator[str]:
     manifest = stored.manifest
     yield f"<h1>Run {escape(stored.recipe.name)}</h1>"
-    missing = [stage for stage in STAGES if stage not in done]
+    missing = [stage for stage in stored.recipe.stages if stage not in done]
     state = f"Not done yet: {', '.join(missing)}." if missing else "All stages are done."
     yield f'<p class="soft">Begun {manifest.created}, changed {manifest.updated} (UTC). {state}</p>'
     yield '<nav aria-label="Parts of this page">'

@@ -77,6 +77,7 @@ def test_a_recipe_that_only_trains_is_done_after_training(invoke: Invoke, folder
     assert "already done" in again.err
     status = invoke("status", "runs/sft")
     assert "generate" not in status.out
+    assert "All stages are done." in (folder / "runs/sft/report.html").read_text()
     for command in ("generate", "eval"):
         refused = invoke(command, "sft.toml")
         assert refused.code == 2
