@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from students.serve.choosing import BackendChoice
 
 _SOME_FAILED = 11
-_SERVER_LOG = "server-1.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +188,7 @@ def _carry_out(prepared: Prepared, wanted: Wanted) -> tuple[EvalResult, RunLayou
         prepared.backend,
         batch_size=section.batch_size,
         max_tokens=section.max_tokens,
-        kept_log=RunLayout(prepared.folder).logs / _SERVER_LOG,
+        logs=RunLayout(prepared.folder).logs,
     ) as completer:
         asked = _evaluation(prepared, wanted, completer, verifier.name)
         with open_evaluation(prepared.folder, asked) as paths:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Kind = Literal["folder", "adapter", "gguf", "teacher"]
 
 GGUF_SLOTS: Final = 4
+_SERVER_LOG: Final = "server-1.log"
 PROMPT_TOKENS: Final = 4096
 """Room for a prompt beside the answer."""
 _ALLOWED: Final = (
@@ -95,7 +96,7 @@ def opened(
     *,
     batch_size: int,
     max_tokens: int,
-    kept_log: Path | None = None,
+    logs: Path | None = None,
 ) -> Iterator[Completer]:
     """Load the model, or start what serves it, until the block ends.
 
@@ -104,11 +105,12 @@ def opened(
         backend: Who draws, of a model on this machine.
         batch_size: Completions that are drawn at once.
         max_tokens: New tokens of a completion at most.
-        kept_log: Where the log of a server that is started is kept if it fails.
+        logs: Folder that keeps the log of a server or process that is started and fails.
 
     Raises:
         DistillError: If it cannot be loaded or reached.
     """
+    log = None if logs is None else logs / _SERVER_LOG
     if backend is not None and backend.name == "vllm":
         context = max_tokens + PROMPT_TOKENS
         with opened_vllm(
@@ -117,12 +119,14 @@ def opened(
             rows=batch_size,
             context_tokens=context,
             max_tokens=max_tokens,
-            kept_log=kept_log,
+            kept_log=log,
         ) as completer:
             yield completer
     elif choice.kind == "gguf":
-        with _served(choice, max_tokens, kept_log) as completer:
+        with _served(choice, max_tokens, log) as completer:
             yield completer
+    elif choice.kind == "teacher":
+        yield _build_teacher(choice, batch_size, logs)
     else:
         yield _LOADERS[choice.kind](choice, batch_size)
 
@@ -228,16 +232,20 @@ def _load_adapter(choice: ModelChoice, batch_size: int) -> Completer:
     return build_adapted(choice.path, base=choice.base, batch_size=batch_size, name=choice.who)
 
 
-def _build_teacher(choice: ModelChoice, batch_size: int) -> Completer:
+def _build_teacher(choice: ModelChoice, batch_size: int, logs: Path | None) -> Completer:
     from teachers import build
 
-    return build(choice.teacher, batch_size=batch_size, on_notice=lambda text: note(f"\n  {text}"))
+    return build(
+        choice.teacher,
+        batch_size=batch_size,
+        on_notice=lambda text: note(f"\n  {text}"),
+        logs=logs,
+    )
 
 
 _LOADERS: dict[Kind, Callable[[ModelChoice, int], Completer]] = {
     "folder": _load_folder,
     "adapter": _load_adapter,
-    "teacher": _build_teacher,
 }
 
 

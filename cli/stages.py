@@ -235,7 +235,10 @@ def _completer(job: Job, who: str) -> Completer:
     batch_size = (job.recipe.eval or missing("eval")).batch_size
     if who == "teacher":
         return build(
-            job.recipe.teacher or missing("teacher"), batch_size=batch_size, launched=job.launched
+            job.recipe.teacher or missing("teacher"),
+            batch_size=batch_size,
+            launched=job.launched,
+            logs=job.run.paths.logs,
         )
     folder = base_folder(job) if who == "base" else job.run.paths.model(who)
     loaded = load_student(folder)

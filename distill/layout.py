@@ -148,7 +148,7 @@ class RunLayout:
 
     @property
     def logs(self) -> Path:
-        """What servers wrote that were started and failed; missing if none did."""
+        """What servers and processes wrote that were started and failed; missing if none did."""
         return self.root / "logs"
 
     @property

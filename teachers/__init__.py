@@ -30,7 +30,7 @@ def build(
         batch_size: Completions that are decoded at once by a local model.
         on_notice: Called with what the user should know while an endpoint is asked.
         launched: Processes that a launcher has started with this one; a local model lies on all.
-        logs: Folder that keeps the log of a server that was started and failed.
+        logs: Folder that keeps the log of a server or process that was started and failed.
 
     Raises:
         DataError: If a recording is missing or broken.
@@ -53,7 +53,9 @@ def build(
     if isinstance(section, LocalTeacher):
         from teachers.local import open_local
 
-        return open_local(section, batch_size=batch_size, on_notice=on_notice, launched=launched)
+        return open_local(
+            section, batch_size=batch_size, on_notice=on_notice, launched=launched, logs=logs
+        )
     from teachers import embedded
 
     return embedded.load(batch_size=batch_size)

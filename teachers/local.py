@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -27,6 +28,7 @@ def open_local(
     batch_size: int,
     on_notice: Callable[[str], None],
     launched: Launched | None = None,
+    logs: Path | None = None,
 ) -> Completer:
     """Make a local teacher ready; one on several ranks is loaded when it is asked.
 
@@ -35,6 +37,7 @@ def open_local(
         batch_size: Completions that are decoded at once.
         on_notice: Called with what the user should know.
         launched: Processes that a launcher has started with this one; they share the model.
+        logs: Folder that keeps what a process that failed has printed.
 
     Raises:
         ModelError: If the model is missing, broken, unknown, or does not fit.
@@ -45,7 +48,9 @@ def open_local(
         from teachers.local_ranks import RankedTeacher, team_of
 
         team = launched or team_of(section.processes)
-        completer = RankedTeacher(section, team, batch_size=batch_size, on_notice=on_notice)
+        completer = RankedTeacher(
+            section, team, batch_size=batch_size, on_notice=on_notice, logs=logs
+        )
     else:
         loaded = load_weights(section, on_notice)
         completer = LocalCompleter(

@@ -7,10 +7,9 @@ were started by a launcher and are let go.
 """
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from torch import distributed
 
 from distill.errors import DistillError, RecipeError, StageError
 from distill.local_section import LocalTeacher as LocalSection
+from distill.storage import make_folder
 from distill.types import Answer, RequestSource, Sampling
 from engine.completer import SAMPLES_AT_ONCE, LocalCompleter
 from engine.launched import Launched
@@ -49,6 +49,7 @@ class RankedTeacher:
         *,
         batch_size: int,
         on_notice: Callable[[str], None] = lambda text: None,
+        logs: Path | None = None,
     ) -> None:
         """Take the recipe's choice; nothing is started or loaded yet.
 
@@ -57,6 +58,7 @@ class RankedTeacher:
             team: Who shares the model.
             batch_size: Completions that are decoded at once.
             on_notice: Called with what the user should know.
+            logs: Folder that keeps what a rank that failed has printed.
 
         Raises:
             ModelError: If files are missing, or the model cannot be shared out so.
@@ -70,6 +72,7 @@ class RankedTeacher:
             on_notice(f"{self.model}: {note}")
         self._team = team
         self._batch_size = batch_size
+        self._logs = logs
         self._figures: Mapping[str, str] = {}
 
     def progress_figures(self) -> Mapping[str, str]:
@@ -83,7 +86,7 @@ class RankedTeacher:
             ModelError: If the model cannot be loaded.
             StageError: If a rank dies or stops.
         """
-        with _gathered(self._team, self._section) as (meeting, members):
+        with _gathered(self._team, self._section, self._logs) as (meeting, members):
             line = Line()
             lookout = Lookout(meeting, line, members, self._section.stall_seconds)
             with lookout.looking(), showing_life(meeting, line):
@@ -161,7 +164,7 @@ def taking_part(
 
 @contextmanager
 def _gathered(
-    team: Processes | Launched, section: LocalSection
+    team: Processes | Launched, section: LocalSection, logs: Path | None
 ) -> Iterator[tuple[Meeting, Sequence[Member]]]:
     """The other ranks, on their way to this one; those started here are gone with the block."""
     text = section.model_dump_json()
@@ -171,29 +174,44 @@ def _gathered(
     for name, value in loopback().items():
         os.environ.setdefault(name, value)
     meeting = Meeting.host(team.count)
-    logs = Path(tempfile.mkdtemp(prefix="distill-ranks-"))
-    members = []
+    with _rank_logs(logs) as folder:
+        members = []
+        try:
+            for rank in range(1, team.count):
+                member = Member.start(
+                    "teachers.local_rank",
+                    rank,
+                    [text, meeting.port, rank, team.count],
+                    log=folder / f"rank-{rank}.log",
+                    environment=team.environment(rank),
+                )
+                members.append(member)
+            yield meeting, members
+        finally:
+            for member in members:
+                member.bury()
+
+
+@contextmanager
+def _rank_logs(kept: Path | None) -> Iterator[Path]:
+    """Where ranks write what they print; all is gone with the block but a log that its error names.
+
+    Args:
+        kept: A folder for them, in which the next try overwrites what a kill has left.
+    """
+    folder, named = kept or Path(tempfile.mkdtemp(prefix="distill-ranks-")), ""
+    make_folder(folder)
     try:
-        for rank in range(1, team.count):
-            member = Member.start(
-                "teachers.local_rank",
-                rank,
-                [text, meeting.port, rank, team.count],
-                log=logs / f"rank-{rank}.log",
-                environment=team.environment(rank),
-            )
-            members.append(member)
-        yield meeting, members
-    except DistillError:
-        raise  # which may name a log
-    except BaseException:
-        shutil.rmtree(logs)
+        yield folder
+    except DistillError as error:
+        named = error.hint
         raise
-    else:
-        shutil.rmtree(logs)
     finally:
-        for member in members:
-            member.bury()
+        for log in folder.glob("rank-*.log"):
+            if str(log) not in named:
+                log.unlink()
+        with suppress(OSError):  # it is not empty
+            folder.rmdir()
 
 
 def _sizes(team: Processes | Launched) -> tuple[int, int]:

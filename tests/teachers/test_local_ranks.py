@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -31,7 +32,7 @@ from engine.row import Decoding, Row
 from engine.runner import Runner, make_runner
 from teachers.local import open_local
 from teachers.local_cut import Parallel, cut
-from teachers.local_ranks import ORDER, RankedTeacher, taking_part
+from teachers.local_ranks import ORDER, RankedTeacher, _rank_logs, taking_part
 from tests.teachers.local_models import VOCABULARY, tiny, to_fp8, write
 
 # A loaded machine may leave a process without a processor for some seconds.
@@ -205,6 +206,45 @@ class Harm:
             self.harm(process)
 
 
+@pytest.fixture
+def rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for temporary ones."""
+    place = tmp_path / "rooms"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    return place
+
+
+@pytest.mark.parametrize("end", [None, KeyboardInterrupt(), StageError("x", hint="of nothing")])
+def test_logs_of_ranks_are_gone_at_any_end_that_names_none(
+    rooms: Path, tmp_path: Path, end: BaseException | None
+) -> None:
+    for kept in (None, tmp_path / "run" / "logs"):
+        with suppress(KeyboardInterrupt, StageError), _rank_logs(kept) as folder:
+            (folder / "rank-1.log").write_text("a warning")
+            if end is not None:
+                raise end
+        assert not folder.exists()
+    assert not list(rooms.iterdir())
+
+
+def test_a_log_that_the_error_names_is_kept_beside_those_of_others(
+    rooms: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "run" / "logs"
+    kept.mkdir(parents=True)
+    (kept / "server-1.log").write_text("of a server")
+    with suppress(StageError), _rank_logs(kept) as folder:
+        for rank in (1, 2):
+            (folder / f"rank-{rank}.log").write_text("words")
+        raise StageError("rank 2 failed", hint=f"its last words, in {folder / 'rank-2.log'}:")
+    assert sorted(path.name for path in kept.iterdir()) == ["rank-2.log", "server-1.log"]
+    with _rank_logs(kept):
+        pass
+    assert [path.name for path in kept.iterdir()] == ["server-1.log"]
+    assert not list(rooms.iterdir())
+
+
 def test_a_rank_that_stops_or_dies_is_named_and_the_next_try_goes_on(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -217,9 +257,11 @@ def test_a_rank_that_stops_or_dies_is_named_and_the_next_try_goes_on(
         (psutil.Process.kill, r"rank 1 of 2 was killed by SIGKILL after step \d+", 90.0),
     ):
         settings = section.model_copy(update={"stall_seconds": stall_seconds})
-        teacher = RankedTeacher(settings, Processes.on_cpu(2), batch_size=4)
+        logs = tmp_path / "logs"
+        teacher = RankedTeacher(settings, Processes.on_cpu(2), batch_size=4, logs=logs)
         with pytest.raises(StageError, match=words) as stopped:
             sample(teacher, journal, on_progress=Harm(harm))
+        assert not logs.exists()  # the rank had printed nothing
         assert "goes on from the journal" in stopped.value.hint
         assert rank_1() is None
         lines = journal.read_text().splitlines()
