@@ -15,6 +15,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from distill import __version__
 from distill.errors import DataError
 
 Record = dict[str, Any]
@@ -53,13 +54,26 @@ def from_record(kind: type[T], record: object, place: str) -> T:
         return cast("T", _reader(hint)(record))
     except _Mismatch as mismatch:
         path = "".join(reversed(mismatch.path)).removeprefix(".") or "the record"
-        raise DataError(f"{place}: {mismatch.before}{path}{mismatch.after}") from None
+        raise DataError(
+            f"{place}: {mismatch.before}{path}{mismatch.after}",
+            hint=_other_version(record) if mismatch.before else "",
+        ) from None
+
+
+def _other_version(record: object) -> str:
+    """What to do about a record whose fields are not ours: no hand writes them."""
+    made_by = record.get("made_by") if isinstance(record, dict) else None
+    if isinstance(made_by, str):
+        who = f"{made_by} wrote it, and this is distill {__version__}"
+    else:
+        who = f"probably another version than this one, distill {__version__}, wrote it"
+    return f"{who}: read it with the version that wrote it, or make it again"
 
 
 class _Mismatch(Exception):  # noqa: N818 - never leaves this module
     """A value that does not fit; ``path`` grows from the inside on its way out.
 
-    ``before`` and ``after`` are what to say around the path.
+    ``before`` and ``after`` are what to say around the path; only fields that differ have a before.
     """
 
     def __init__(self, after: str, *, before: str = "", path: Sequence[str] = ()) -> None:

@@ -108,6 +108,16 @@ def test_a_wrong_field_is_named_with_place_and_path(
     assert message in caught.value.problem
 
 
+def test_fields_of_another_version_say_who_wrote_them_and_what_to_do() -> None:
+    known = {"made_by": "distill 0.0.9", **_record(), "colour": "red"}
+    for record, who in ((known, "distill 0.0.9 wrote it"), (_record(), "probably another version")):
+        record["verdict"]["colour"] = "red"
+        with pytest.raises(DataError, match="unknown field") as caught:
+            from_record(JudgedTrace, record, "traces.jsonl:17")
+        assert who in caught.value.hint
+        assert "make it again" in caught.value.hint
+
+
 def test_a_missing_field_is_named() -> None:
     record = _record()
     del record["trace"]["completion"]["usage"]["cached_tokens"]
