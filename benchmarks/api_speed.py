@@ -3,7 +3,8 @@
     python benchmarks/api_speed.py [--rows 5000] [--runs 3] [--latency 0.2] [--memory 5000 50000]
 
 Answers hold 4 KB of reasoning; 256 requests are under way; the journal is synced. The bare loop
-(`api_bare_loop.py`) runs between the client's runs, against the same server.
+(`api_bare_loop.py`) runs between the client's runs, against the same server, and streams where the
+client does.
 
 Expected before the first measurement: 0.3 CPU seconds per 1,000 plain answers, 0.6 streamed;
 0.85 of the bare loop's rows per second; 60 MiB at 5,000 prompts and 80 MiB at 50,000; 0.6 s start.
@@ -38,6 +39,7 @@ IMPORTS = (
     " print(time.process_time(), 'torch' in sys.modules)"
 )
 MODES = {"plain": "stream = false", "streamed": "stream = true"}
+BARE_OPTIONS = {"plain": [], "streamed": ["--stream"]}
 
 
 def main() -> None:
@@ -82,21 +84,26 @@ def import_bars(runs: int) -> tuple[list[Bar], dict[str, Any]]:
 
 def speed(server: Server, rows: int, runs: int, latency: float) -> tuple[list[Bar], dict[str, Any]]:
     """CPU and rows per second, plain and streamed, beside the bare loop."""
-    bare: list[dict[str, float]] = []
+    bare: dict[str, list[dict[str, float]]] = {mode: [] for mode in MODES}
     ran: dict[str, list[Ran]] = {mode: [] for mode in MODES}
     start: dict[str, list[Ran]] = {mode: [] for mode in MODES}
     for _ in range(runs):
-        bare.append(bare_loop(server, rows))
         for mode, line in MODES.items():
+            bare[mode].append(bare_loop(server, rows, *BARE_OPTIONS[mode]))
             start[mode].append(measured(server, 1, line))
             ran[mode].append(measured(server, rows, line))
-    bare_rate = rows / statistics.median(each["seconds"] for each in bare)
-    figures: dict[str, Any] = {"rows": rows, "bare_loop": bare, "bare_rows_per_second": bare_rate}
+    figures: dict[str, Any] = {"rows": rows}
     bars = []
     for mode in MODES:
         whole = median(ran[mode], lambda each: each.cpu_seconds)
         begin = median(start[mode], lambda each: each.cpu_seconds)
         rate = rows / median(ran[mode], lambda each: each.summary["outcome"]["seconds"])
+        bare_rate = rows / statistics.median(each["seconds"] for each in bare[mode])
+        bare_cpu = statistics.median(each["cpu_seconds"] for each in bare[mode])
+        print(
+            f"        bare loop, {mode}: {bare_rate:,.0f} rows/s,"
+            f" {bare_cpu / rows * 1000:.3f} CPU s per 1,000"
+        )
         name = f"{mode}, latency {latency:g} s"
         bars += [
             at_most(f"CPU s per 1,000 answers, {name}", whole / rows * 1000, 0.35),
@@ -106,13 +113,13 @@ def speed(server: Server, rows: int, runs: int, latency: float) -> tuple[list[Ba
             "cpu_per_1000": whole / rows * 1000,
             "cpu_per_1000_without_start": (whole - begin) / rows * 1000,
             "cpu_of_start": begin,
+            "cpu_by_bare_loop": whole / bare_cpu,
+            "bare_loop": bare[mode],
             "rows_per_second": rate,
             "cpu_seconds": [each.cpu_seconds for each in ran[mode]],
             "seconds": [each.summary["outcome"]["seconds"] for each in ran[mode]],
             "process_seconds": [each.seconds for each in ran[mode]],
         }
-    bare_cpu = statistics.median(each["cpu_seconds"] for each in bare) / rows * 1000
-    print(f"        bare loop: {bare_rate:,.0f} rows/s, {bare_cpu:.3f} CPU s per 1,000")
     return shown(bars), figures
 
 
@@ -125,11 +132,11 @@ def measured(server: Server, rows: int, line: str) -> Ran:
     return ran
 
 
-def bare_loop(server: Server, rows: int) -> dict[str, float]:
+def bare_loop(server: Server, rows: int, *options: str) -> dict[str, float]:
     """The yardstick on the same server."""
     with new_folder() as folder:
         found: dict[str, float] = json.loads(
-            run_measured([BARE_LOOP, server.base_url, str(rows)], folder).out
+            run_measured([BARE_LOOP, server.base_url, str(rows), *options], folder).out
         )
     return found
 
