@@ -148,10 +148,10 @@ def say_model(model: "PlannedModel") -> None:
     if facts.experts is not None:
         size += f", {_billions(active_parameters(facts))} of them for each token"
     say(f"{paint(facts.name, 'bold')}  {size}, {facts.format.name}")
-    files = f"{model.file_bytes / 1e9:,.1f} GB of weight files by the config"
-    if model.header_bytes is not None:
-        files += f", {model.header_bytes / 1e9:,.1f} GB by their headers; all are whole"
+    files = f"{_size(model.file_bytes)} of weight files by the config"
     say(f"{files}; cache {facts.cache_bytes_per_token / 1000:,.1f} kB a token")
+    if model.header_bytes is not None:
+        say(f"{_size(model.header_bytes)} by the headers of the files, which are all whole")
     for each in model.notes:
         say(fill(each, _WIDTH, initial_indent="  ", subsequent_indent="    "))
 
@@ -284,6 +284,11 @@ def _layout(plan: "DevicePlan", wish: "Wish", batch: int) -> dict[str, Any]:
 
 def _billions(count: int) -> str:
     return f"{count / 1e9:,.1f}B" if count >= 1e9 else f"{count / 1e6:,.1f}M"  # noqa: PLR2004
+
+
+def _size(count: int) -> str:
+    """Bytes as makers of models count them."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"  # noqa: PLR2004
 
 
 def _amount(number: float) -> str:

@@ -95,7 +95,7 @@ def _say(model: "PlannedModel", plan: "LocalPlan", wish: "LocalWish", free: int)
         ["may be used", _gib(free)],
     ]
     say(table(rows))
-    if plan.mapped:
+    if plan.mapped >= _GIB // 100:
         say(f"  beside it {_gib(plan.mapped)} GiB of mapped files,")
         say("  which the system takes back when it needs them")
 

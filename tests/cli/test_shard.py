@@ -9,6 +9,7 @@ from distill.errors import RecipeError
 from teachers.shard_cost import read_gpus
 from tests.cli.conftest import invoke_in
 from tests.teachers.big_models import CONFIGS
+from tests.teachers.local_models import EMBEDDED
 
 
 def test_a_plan_says_what_each_gpu_holds_and_what_the_prompts_take(tmp_path: Path) -> None:
@@ -43,6 +44,13 @@ def test_a_plan_says_what_to_do_next_in_lines_of_80(tmp_path: Path) -> None:
 def test_a_longer_context_than_the_model_was_made_for_is_noticed(tmp_path: Path) -> None:
     shown = invoke_in(tmp_path, "shard", "Qwen3-30B-A3B", "--gpus", "2xH100", "--context", "64k")
     assert "made for 40,960 tokens" in shown.out
+
+
+def test_a_small_model_with_files_is_told_in_megabytes(tmp_path: Path) -> None:
+    shown = invoke_in(tmp_path, "shard", str(EMBEDDED), "--memory", "1GB", "--context", "512")
+    assert "7.7 MB of weight files by the config" in shown.out
+    assert "7.7 MB by the headers of the files, which are all whole" in shown.out
+    assert "mapped" not in shown.out
 
 
 def test_a_price_without_a_number_of_traces_is_refused(tmp_path: Path) -> None:
