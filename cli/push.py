@@ -98,11 +98,22 @@ def _send(package: "Package", repo: str, *, is_private: bool) -> "Published":
 
 
 def _name_of(repo: str) -> str:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
     from distill.errors import RecipeError
 
     owner, _, name = repo.partition("/")
     if not owner or not name or "/" in name:
         raise RecipeError(f"--repo {repo}: it must be OWNER/NAME, such as my-org/maths-1.5B")
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise RecipeError(
+            f"--repo {repo}: the Hub takes no such name",
+            hint="OWNER and NAME are letters, digits, '-', '_' and '.', 96 characters at most;"
+            " neither '--' nor '..', and no '-' or '.' at an end",
+        ) from error
     return name
 
 

@@ -204,6 +204,16 @@ def test_a_name_without_owner_is_refused(invoke: Invoke, run: Path, repo: str) -
     assert "OWNER/NAME" in shown.err
 
 
+@pytest.mark.parametrize("repo", ["org/a b", "org/-a", "org/a--b", f"org/{'a' * 97}"])
+def test_a_name_that_the_hub_does_not_take_is_refused_before_anything_is_made(
+    invoke: Invoke, run: Path, repo: str
+) -> None:
+    shown = invoke("push", run, "--repo", repo, "--dry-run")
+    assert shown.code == 2
+    assert "the Hub takes no such name" in shown.err
+    assert "letters, digits" in shown.err
+
+
 def test_weights_that_were_changed_are_not_published_with_old_figures(
     server: HubServer, run: Path, push: Push
 ) -> None:
