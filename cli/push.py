@@ -99,7 +99,7 @@ def _send(package: "Package", repo: str, *, is_private: bool) -> "Published":
 
 def _name_of(repo: str) -> str:
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils._validators import validate_repo_id
 
     from distill.errors import RecipeError
 
