@@ -5,13 +5,18 @@ killed process left behind under the other name is removed by the next one.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from distill.errors import StorageError
 
+# The library's way to say what is an OSError elsewhere.
+_DISK_REFUSED = re.compile(r"I/O error: (.+) \(os error \d+\)")
 _WRITING = ".writing-"
 _REPLACED = ".replaced-"
 
@@ -39,10 +44,12 @@ def whole_folder(target: Path) -> Iterator[Path]:
         _sync(target.parent)
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
-        raise StorageError(
-            f"{target}: cannot be written: {error.strerror or error}",
-            hint="free some disk space or choose another run folder; finished work is kept",
-        ) from error
+        raise _refused(target, error.strerror or str(error)) from error
+    except SafetensorError as error:
+        found = _DISK_REFUSED.search(str(error))
+        if found is None:
+            raise
+        raise _refused(target, found[1]) from error
     finally:
         shutil.rmtree(writing, ignore_errors=True)
 
@@ -51,6 +58,13 @@ def remove_leftovers(parent: Path) -> None:
     """Remove what killed processes left unfinished in a folder."""
     for path in [*parent.glob(f"{_WRITING}*"), *parent.glob(f"{_REPLACED}*")]:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _refused(target: Path, reason: str) -> StorageError:
+    return StorageError(
+        f"{target}: cannot be written: {reason}",
+        hint="free some disk space or choose another run folder; finished work is kept",
+    )
 
 
 def _sync_tree(folder: Path) -> None:
