@@ -100,7 +100,7 @@ def test_a_benchmark_is_on_the_card_and_in_the_hubs_own_file(
     bundled = json.loads(
         invoke("bundle", run, "--to", "a.tar", "--results", evaluation, "--json").out
     )
-    assert "a/model/.eval_results/gsm8k.yaml" in [file["name"] for file in bundled["files"]]
+    assert "model/.eval_results/gsm8k.yaml" in [file["name"] for file in bundled["files"]]
 
 
 def test_a_benchmark_of_other_weights_is_refused(

@@ -140,11 +140,22 @@ def _verify_in_child(queue: "multiprocessing.Queue[object]", number: int) -> Non
     queue.put((verify_sum(number), os.getpid()))
 
 
+@pytest.fixture
+def patient_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For tests that are not about the limit, on a machine of any speed."""
+    monkeypatch.setattr(algebra, "SECONDS", LATEST_SECONDS)
+    algebra.shared_pool.cache_clear()
+    yield
+    algebra.shared_pool.cache_clear()
+
+
+@pytest.mark.usefixtures("patient_pool")
 def test_verifying_works_from_threads() -> None:
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(verify_sum, range(2, 8))) == [True] * 6
 
 
+@pytest.mark.usefixtures("patient_pool")
 def test_verifying_works_beside_asyncio() -> None:
     async def both() -> tuple[list[bool | None], int]:
         ticks = 0
