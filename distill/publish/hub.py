@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from distill.errors import DistillError, TeacherError
+from distill.lineage import LINEAGE_FILE
 from distill.publish.package import PublishedFile
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 Kind = Literal["model", "dataset"]
+_WEIGHTS = (".safetensors", ".gguf", ".bin", ".pth")
 _LOGIN = "set HF_TOKEN to a token with write rights, or run: hf auth login"
 
 
@@ -65,7 +67,8 @@ def push_folder(
         on_notice: Told what happens.
 
     Raises:
-        TeacherError: If the server refuses, or made the repository public; in its words.
+        TeacherError: If the server refuses, in its words; or the repository is public, or holds
+            another model.
     """
     from huggingface_hub import HfApi, constants
 
@@ -73,7 +76,7 @@ def push_folder(
     with _refusals(repo):
         if not api.repo_exists(repo, repo_type=kind):
             api.create_repo(repo, repo_type=kind, private=is_private)
-        _require_visibility(api, repo, kind, is_private=is_private)
+        _require_ours(api, repo, kind, is_private=is_private)
         uses_xet = _has_xet(api, repo, kind)
         constants.HF_HUB_DISABLE_XET = not uses_xet
         on_notice("large files go through Xet" if uses_xet else "large files go as Git LFS objects")
@@ -95,14 +98,22 @@ def push_folder(
     return Published(url, str(commit.oid), bool(info.private), uses_xet, len(files))
 
 
-def _require_visibility(api: "HfApi", repo: str, kind: Kind, *, is_private: bool) -> None:
-    """Ask the server what the repository is; nothing was sent yet."""
+def _require_ours(api: "HfApi", repo: str, kind: Kind, *, is_private: bool) -> None:
+    """Ask the server what the repository is, and what it holds; nothing was sent yet."""
     found: Any = api.repo_info(repo, repo_type=kind)
     if is_private and not found.private:
         raise TeacherError(
             f"{repo}: it should be private, and the server says that it is public;"
             " nothing was sent",
             hint="make it private on its settings page and run the same command, or say --public",
+        )
+    names = [one.rfilename for one in found.siblings or []]
+    weights = [name for name in names if name.endswith(_WEIGHTS)]
+    if kind == "model" and weights and LINEAGE_FILE not in names:
+        raise TeacherError(
+            f"{repo}: that name is taken by another model: it holds {weights[0]} and no"
+            f" {LINEAGE_FILE}; nothing was sent",
+            hint="choose another --repo, or delete what is there on its page first",
         )
 
 

@@ -16,7 +16,7 @@ import pytest
 from distill.integrity import check_folder
 from tests.cli.conftest import Invoke
 from tests.conftest import clean_environment
-from tests.servers.hub import READ_TOKEN, WRITE_TOKEN, HubServer, hub, stored_folder
+from tests.servers.hub import READ_TOKEN, WRITE_TOKEN, HubServer, Repo, hub, stored_folder
 from tests.servers.xet import XetStore
 
 Push = Callable[..., subprocess.CompletedProcess[str]]
@@ -99,6 +99,21 @@ def test_a_repository_that_turns_out_public_gets_nothing(
     assert server.objects == {}
     assert server.repos["org/tiny-student"].files == {}
     done = push(run, "--public")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_repository_with_another_model_is_left_as_it_is(
+    server: HubServer, run: Path, push: Push
+) -> None:
+    held = {"README.md": b"", "model-00001-of-00002.safetensors": b"another"}
+    server.repos["org/tiny-student"] = Repo("model", is_private=True, files=dict(held))
+    done = push(run)
+    assert done.returncode == 9
+    assert "taken by another model: it holds model-00001-of-00002.safetensors" in done.stderr
+    assert server.repos["org/tiny-student"].files == held
+    assert server.objects == {}
+    del server.repos["org/tiny-student"].files["model-00001-of-00002.safetensors"]
+    done = push(run)  # a repository that was made on the Hub's page holds a README
     assert done.returncode == 0, done.stderr
 
 
