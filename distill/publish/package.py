@@ -80,8 +80,16 @@ class Package:
 
 
 def student_in(path: Path) -> Path:
-    """The student's folder, where the user named that of its run."""
+    """The student's folder, where the user named that of its run.
+
+    Raises:
+        DataError: If that run has no student yet.
+    """
     inner = path / "student"
+    if (path / "manifest.json").is_file() and not inner.exists():
+        raise DataError(
+            f"{path}: this run has no student yet", hint="distill train RECIPE makes it"
+        )
     return inner if (inner / "config.json").is_file() else path
 
 

@@ -102,6 +102,13 @@ def test_a_repository_that_turns_out_public_gets_nothing(
     assert done.returncode == 0, done.stderr
 
 
+def test_a_run_that_has_trained_nothing_says_so(run: Path, push: Push) -> None:
+    shutil.rmtree(run / "student")
+    done = push(run)
+    assert done.returncode == 3
+    assert "this run has no student yet" in done.stderr
+
+
 def test_a_repository_with_another_model_is_left_as_it_is(
     server: HubServer, run: Path, push: Push
 ) -> None:
