@@ -143,10 +143,10 @@ def _verify_in_child(queue: "multiprocessing.Queue[object]", number: int) -> Non
 @pytest.fixture
 def patient_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """For tests that are not about the limit, on a machine of any speed."""
-    monkeypatch.setattr(algebra, "SECONDS", LATEST_SECONDS)
-    algebra.shared_pool.cache_clear()
-    yield
-    algebra.shared_pool.cache_clear()
+    load, memory_bytes = "distill.verify.algebra:load", algebra.MEMORY_BYTES
+    with WorkerPool(load, seconds=LATEST_SECONDS, memory_bytes=memory_bytes) as pool:
+        monkeypatch.setattr(algebra, "shared_pool", lambda: pool)
+        yield
 
 
 @pytest.mark.usefixtures("patient_pool")
