@@ -113,7 +113,7 @@ def main() -> None:
     command = [sys.executable, "-m", "distill", "serve", given.model, "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        line = process.stderr.readline()
+        line = next(line for line in process.stderr if " at http" in line)
         url = line.split(" at ")[1].split()[0]
         try:
             found = asyncio.run(measure(url, process.pid, given.requests, given.at_once))
