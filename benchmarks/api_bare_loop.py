@@ -33,10 +33,10 @@ async def ask_all(
             body = {"model": "stub", "messages": [message], "stream": streams}
             async with session.post(f"{url}/chat/completions", json=body) as reply:
                 if streams:
-                    answered += await _read_stream(reply) == "stop"
+                    finish = await _read_stream(reply)
                 else:
-                    found = json.loads(await reply.read())
-                    answered += found["choices"][0]["finish_reason"] == "stop"
+                    finish = json.loads(await reply.read())["choices"][0]["finish_reason"]
+                answered += finish == "stop"  # no await in here: others count as well
 
     connector = aiohttp.TCPConnector(limit=concurrency)
     async with aiohttp.ClientSession(connector=connector) as session:

@@ -138,6 +138,8 @@ def bare_loop(server: Server, rows: int, *options: str) -> dict[str, float]:
         found: dict[str, float] = json.loads(
             run_measured([BARE_LOOP, server.base_url, str(rows), *options], folder).out
         )
+    if found["rows"] != rows:
+        raise RuntimeError(f"the bare loop got {found['rows']} of {rows} answers")
     return found
 
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
+
 from distill.errors import TeacherError
 from distill.journal import Journal
 from distill.types import Request
@@ -56,7 +58,7 @@ class AskedLog:
             StorageError: If the disk refuses.
         """
         samples = [[request.prompt.id, request.sample_index] for request in requests]
-        self._journal.append({"kind": "asked", "samples": samples, "at": _now()})
+        self._journal.append(orjson.dumps({"kind": "asked", "samples": samples, "at": _now()}))
         self._journal.write()
 
     def close(self, error: BaseException | None) -> None:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 
 from distill.storage import hash_json
 from distill.types import Answer, RequestSource, Sampling
-from teachers.calls import BodyMaker, open_session
+from teachers.calls import BodyMaker
 from teachers.canary import Canary
 from teachers.collecting import fewer_collections
 from teachers.connection import Connection
 from teachers.drain import Drain, PriceFinder
 from teachers.fleet import Fleet
+from teachers.http_client import HttpClient
+from teachers.paced_loop import paced_loop
 
 
 class ApiTeacher:
@@ -72,12 +74,12 @@ class ApiTeacher:
         """
         maker = BodyMaker(self._connection, self.model, self._system, sampling)
         canary = Canary(self._expects_reasoning)
-        with fewer_collections(), asyncio.Runner() as runner:
+        with fewer_collections(), asyncio.Runner(loop_factory=paced_loop) as runner:
             loop = runner.get_loop()
-            session = loop.run_until_complete(open_session(self._connection))
+            client = loop.run_until_complete(_open_client(self._connection))
             self._run = run = Drain(
                 loop,
-                session,
+                client,
                 self._connection,
                 maker=maker,
                 canary=canary,
@@ -107,3 +109,7 @@ class ApiTeacher:
                 " Ctrl-C again leaves them"
             )
             return run.next_answers(source)
+
+
+async def _open_client(connection: Connection) -> HttpClient:
+    return HttpClient(connection.headers, proxied_url=connection.chat_url)

@@ -1,6 +1,6 @@
 """One call to an endpoint: its body, sending it, and what became of it.
 
-This module knows aiohttp and one call at a time; when to call again is ``teachers.api``'s to say.
+This module knows one call at a time; when to call again is ``teachers.drain``'s to say.
 """
 
 import asyncio
@@ -9,22 +9,17 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
-
-import aiohttp
 
 from distill.types import Prompt, Request, Sampling
+from teachers.channel import BrokenExchangeError, Response
 from teachers.connection import Connection
 from teachers.fleet import Server, is_gone
+from teachers.http_client import HttpClient, UnreachableError
 from teachers.refusals import Refusal, classify
 from teachers.wire import Reply, StreamReader, UnreadableError, read_body
 
-Session = aiohttp.ClientSession
-
 _OK = 200
 _REDIRECTS = range(300, 400)
-_CONNECT_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -126,121 +121,94 @@ class BodyMaker:
         return int.from_bytes(hashlib.sha256(draw.encode()).digest()[:4], "big") >> 1
 
 
-async def open_session(connection: Connection) -> Session:
-    """A session for all calls; it follows no redirect and keeps no cookie."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30.0),
-        # Silence is looked for once a second over all calls: a timer for each read costs more.
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
-        headers={"Content-Type": "application/json", **connection.headers},
-        skip_auto_headers=("Accept-Encoding",),  # a local server would only lose time
-        cookie_jar=aiohttp.DummyCookieJar(),
-        proxy=_proxy(connection.chat_url),
-    )
-
-
 async def send(
-    session: Session,
+    client: HttpClient,
     connection: Connection,
     body: bytes,
     call: Call,
-    on_reasoning: Callable[[], None],
+    on_reasoning: Callable[[], None] | None,
 ) -> Reply | Lost:
     """Make one attempt; never raises for anything that a server or a network does.
 
     Args:
-        session: Open.
+        client: Open.
         connection: Where to.
         body: What is asked.
         call: Whose attempt this is; its clocks are set as parts of the answer arrive.
-        on_reasoning: Called when a stream begins to reason, long before its end.
+        on_reasoning: Called when a stream begins to reason, long before its end; ``None`` if nobody
+            wants to know.
     """
+    heard = _Heard(call, StreamReader(looks_for_reasoning=on_reasoning is not None), on_reasoning)
+    url = connection.chat_url if call.server is None else call.server.chat_url
     try:
-        url = connection.chat_url if call.server is None else call.server.chat_url
-        async with session.post(url, data=body, allow_redirects=False) as response:
-            if response.status != _OK:
-                refusal = _refusal(response, await response.read())
-                return Lost(refusal)
-            if response.content_type == "text/event-stream":
-                return await _read_stream(response, call, on_reasoning)
-            return read_body(await response.read())
+        response = await client.post(url, body, heard.take)
+        if response.status != _OK:
+            return Lost(_refusal(response))
+        return heard.reader.reply() if response.is_events else read_body(response.body)
     except asyncio.CancelledError:
         if not call.is_given_up:
             raise
-        seconds = time.monotonic() - call.heard_at
-        words = f"no sign of life for {seconds:.0f} s"
-        if connection.streams and seconds <= connection.idle_seconds:
-            words = f"no content for {connection.answer_seconds:.0f} s"
-        if is_gone(call):
-            words = "its server went down"
-        return Lost(Refusal("retry", words), may_be_billed=True)
-    except (aiohttp.ClientError, UnreadableError, OSError) as error:  # a TimeoutError is an OSError
-        return _lost(error)
+        return heard.whole or Lost(Refusal("retry", _silence(call, connection)), may_be_billed=True)
+    except UnreachableError as error:
+        return Lost(Refusal("retry", str(error)), is_unreachable=True)
+    except BrokenExchangeError as error:
+        return heard.whole or Lost(Refusal("retry", str(error)), may_be_billed=True)
+    except UnreadableError as error:
+        return Lost(Refusal("retry", str(error)), may_be_billed=True)
 
 
-def _lost(error: Exception) -> Lost:
-    """What an attempt came to that got no whole answer."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        reason = error.os_error.strerror or str(error.os_error)
-        words = f"cannot reach {error.host}:{error.port}: {reason}"
-        return Lost(Refusal("retry", words), is_unreachable=True)
-    if isinstance(error, UnreadableError):
-        words = str(error)
-    elif isinstance(error, TimeoutError):
-        words = f"no connection within {_CONNECT_SECONDS:.0f} s"
-    else:
-        words = f"the connection broke: {str(error) or type(error).__name__}"
-    return Lost(Refusal("retry", words), may_be_billed=True)
+@dataclass(slots=True)
+class _Heard:
+    """What has come of a stream."""
+
+    call: Call
+    reader: StreamReader
+    on_reasoning: Callable[[], None] | None
+
+    def take(self, part: bytes) -> None:
+        """Read a part and set the clocks."""
+        self.call.heard_at = time.monotonic()
+        if self.reader.feed(part):
+            self.call.content_at = self.call.heard_at
+            if self.on_reasoning is not None and self.reader.is_reasoning:
+                self.on_reasoning()
+                self.on_reasoning = None
+
+    @property
+    def whole(self) -> Reply | None:
+        """The answer, if the server had said that this was all before it fell silent."""
+        try:
+            return self.reader.reply() if self.reader.is_done else None
+        except UnreadableError:
+            return None
 
 
-async def list_models(session: Session, connection: Connection) -> list[str]:
+def _silence(call: Call, connection: Connection) -> str:
+    """Why a call was given up."""
+    if is_gone(call):
+        return "its server went down"
+    seconds = time.monotonic() - call.heard_at
+    if connection.streams and seconds <= connection.idle_seconds:
+        return f"no content for {connection.answer_seconds:.0f} s"
+    return f"no sign of life for {seconds:.0f} s"
+
+
+async def list_models(client: HttpClient, connection: Connection) -> list[str]:
     """The models that an endpoint says it has; empty if it does not say."""
     if not connection.models_url:
         return []
-    timeout = aiohttp.ClientTimeout(total=10.0)
     try:
-        async with session.get(
-            connection.models_url, timeout=timeout, allow_redirects=False
-        ) as response:
-            listed = await response.json(content_type=None)
+        listed = json.loads(await client.get(connection.models_url, seconds=10.0))
         return [str(model["id"]) for model in listed["data"]]
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return []
 
 
-async def _read_stream(
-    response: aiohttp.ClientResponse, call: Call, on_reasoning: Callable[[], None]
-) -> Reply:
-    """Read to the end."""
-    reader = StreamReader()
-    has_reasoned = False
-    try:
-        async for chunk in response.content.iter_any():
-            call.heard_at = time.monotonic()
-            if reader.feed(chunk):
-                call.content_at = call.heard_at
-                if not has_reasoned and reader.is_reasoning:
-                    has_reasoned = True
-                    on_reasoning()
-    except asyncio.CancelledError:
-        if not (call.is_given_up and reader.is_done):  # the server only forgot to hang up
-            raise
-    return reader.reply()
-
-
-def _refusal(response: aiohttp.ClientResponse, body: bytes) -> Refusal:
+def _refusal(response: Response) -> Refusal:
     if response.status in _REDIRECTS:
-        target = response.headers.get("Location", "elsewhere")
+        target = response.headers.get("location", "elsewhere")
         return Refusal("stop", f"{response.status}: redirected to {target}")
-    return classify(response.status, response.headers, body)
-
-
-def _proxy(url: str) -> str | None:
-    """The proxy of the environment for a URL, unless it says to go there without one."""
-    parts = urlsplit(url)
-    if parts.hostname is None or proxy_bypass(parts.hostname):
-        return None
-    return getproxies().get(parts.scheme)
+    return classify(response.status, response.headers, response.body)
 
 
 def grouped(requests: Sequence[Request], at_once: int) -> Iterator[Call]:

@@ -178,10 +178,16 @@ def _fault(present: object, value: object) -> str:
         is_texts = isinstance(value, list) and all(isinstance(each, str) for each in value)
         return "" if is_texts else 'it must be a list of texts, such as ["low", "high"]'
     if isinstance(present, str):
-        if not isinstance(value, str):
-            return "it must be a text"
-        return "it holds a user name or a password; name key_variable" if _has_login(value) else ""
+        return _fault_of_text(value)
     return "" if isinstance(value, Mapping) else "it must be a table, such as { thinking = true }"
+
+
+def _fault_of_text(value: object) -> str:
+    if not isinstance(value, str):
+        return "it must be a text"
+    if not value.isprintable():
+        return "it holds a line break or another sign that cannot be seen"
+    return "it holds a user name or a password; name key_variable" if _has_login(value) else ""
 
 
 def _has_login(text: str) -> bool:

@@ -18,10 +18,11 @@ from functools import lru_cache
 
 from distill.errors import TeacherError
 from distill.types import Answer, Completion, Receipt, RequestSource, Usage
-from teachers.calls import BodyMaker, Call, Lost, Session, grouped, list_models, send
+from teachers.calls import BodyMaker, Call, Lost, grouped, list_models, send
 from teachers.canary import Canary
 from teachers.connection import Connection
 from teachers.fleet import Fleet, is_gone
+from teachers.http_client import HttpClient
 from teachers.pacing import Rate, Window
 from teachers.refusals import Refusal, backoff
 from teachers.wire import Reply
@@ -30,7 +31,6 @@ PriceFinder = Callable[[Usage, float], float | None]
 """What an answer cost in USD: its tokens, and when it was complete in seconds since the epoch."""
 
 _LONGEST_NAP = 1.0
-_GATHER_SECONDS = 0.004
 
 
 class Drain:
@@ -44,7 +44,7 @@ class Drain:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        session: Session,
+        client: HttpClient,
         connection: Connection,
         *,
         maker: BodyMaker,
@@ -55,7 +55,7 @@ class Drain:
         self.fatal: Refusal | None = None
         self.is_ending = False
         self._loop = loop
-        self._session = session
+        self._client = client
         self._connection = connection
         self._maker = maker
         self._canary = canary
@@ -131,7 +131,7 @@ class Drain:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._session.close()
+        await self._client.close()
 
     async def explain(self) -> TeacherError:
         """Why nothing can be asked, in the server's words, and what to do about it."""
@@ -144,7 +144,7 @@ class Drain:
         elif words.startswith("402"):
             hints.append("Fill up the account, then run the same command again.")
         elif words.startswith(("400", "404", "422")):
-            models = await list_models(self._session, connection)
+            models = await list_models(self._client, connection)
             hints.append(
                 f"It has the models: {', '.join(models[:20])}"
                 if models
@@ -241,15 +241,16 @@ class Drain:
         server = self._tasks.pop(task).server
         if server is not None:
             server.under_way -= 1
-        if not self._is_waking:  # others may end within the next moment: one turn for all
+        if not self._is_waking:  # others end in the same moment: one turn for all
             self._is_waking = True
-            self._loop.call_later(_GATHER_SECONDS, self._wake)
+            self._loop.call_soon(self._wake)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._crash = error
 
     async def _attempt(self, call: Call) -> None:
         body = self._maker.body(call.requests[0].prompt, call.requests)
-        outcome = await send(self._session, self._connection, body, call, self._canary.reassure)
+        on_reasoning = None if self._canary.is_sure else self._canary.reassure
+        outcome = await send(self._client, self._connection, body, call, on_reasoning)
         if isinstance(outcome, Reply):
             self._take(call, outcome)
         else:
@@ -271,20 +272,15 @@ class Drain:
             self._rate.answered(usage.input_tokens + usage.output_tokens, now)
             usd = self._price(usage, at) if usage.output_tokens else None
             broken = call.broken if place == 0 else 0
-            receipt = Receipt(
-                at=_utc(int(at)),
-                seconds=round(now - call.began, 3),
-                attempts=call.attempts,
-                unanswered=broken,
-                usd=usd,
-                model=reply.model,
-            )
+            seconds = round(now - call.began, 3)
+            receipt = Receipt(_utc(int(at)), seconds, call.attempts, broken, usd, reply.model)
             self._answers.append(Answer(request, completion, receipt))
             self._canary.judge(completion)
         if self._canary.has_failed and self.fatal is None:
             self.fatal = Refusal("stop", self._canary.words)
-        left = call.requests[len(reply.completions) :]
-        self._top_up.extend(Call([request]) for request in left)
+        if len(reply.completions) < len(call.requests):
+            left = call.requests[len(reply.completions) :]
+            self._top_up.extend(Call([request]) for request in left)
 
     def _lose(self, call: Call, lost: Lost) -> None:
         """Wait, ask again, give up or stop, as the refusal says."""

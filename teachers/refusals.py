@@ -43,10 +43,10 @@ class Refusal:
 
 
 def classify(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
-    """What an answer with an error status means.
+    """What an answer with an error status means; names of headers are in lower case.
 
     Example:
-        >>> classify(429, {"Retry-After": "2"}, b"{}").seconds
+        >>> classify(429, {"retry-after": "2"}, b"{}").seconds
         2.0
         >>> classify(401, {}, b'{"error": {"message": "no such key"}}')
         Refusal(action='stop', words='401: no such key', seconds=0.0)
@@ -64,7 +64,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
 
 def retry_after(headers: Mapping[str, str]) -> float:
     """Seconds that a server asks to wait: a number, or a date; 0 if it does not say."""
-    for name, unit in (("retry-after-ms", 0.001), ("Retry-After", 1.0)):
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name, "")
         try:
             return min(max(float(text) * unit, 0.0), _LONGEST_WAIT)

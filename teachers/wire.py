@@ -9,6 +9,7 @@ This module knows no sockets, prices or retries.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,6 +18,7 @@ import orjson
 
 from distill.reasoning import THINK_OPEN, split_reasoning
 from distill.types import Completion, FinishReason, Usage
+from teachers.alike import Alike, Run
 
 Json = dict[str, Any]
 
@@ -31,9 +33,18 @@ _FINISHED: Final[Mapping[str, FinishReason]] = {
     "length": "length",
     "max_tokens": "length",
 }
+_TEXT_FIELDS: Final = ("content", *_REASONING_FIELDS)
+_DATA: Final = b"data:"
+_NEXT_DATA: Final = b"\ndata:"
+_EVENT: Final = re.compile(rb"(?m)^(data:[^\r\n]*[^\s])([\r\n]*)")
 _DONE: Final = b"[DONE]"
-_READ_AT_ONCE: Final = 8
-_PARSED_TOGETHER: Final = 256
+_LOOKED_AT: Final = 8
+"""Parts in which reasoning is looked for."""
+_READ_TOGETHER: Final = 64 * 1024
+_FEW_BYTES: Final = 1024
+"""Of events that are not worth a search for such as are alike."""
+_FORMS: Final = 6
+"""Forms of events that are looked for in one go: reasoning, then the answer, and some to spare."""
 _BROKEN_OFF: Final = frozenset({"insufficient_system_resource", "error", "abort"})
 
 
@@ -84,44 +95,58 @@ def read_body(body: bytes) -> Reply:
 
 
 class StreamReader:
-    """Puts a server-sent stream together, chunk by chunk.
+    """Puts a server-sent stream together, part by part.
 
-    The first events are read as they come, to see whether the model reasons. The others are kept
-    and parsed many at a time, which costs a third; never more than a few, so that long answers do
-    not pile up.
+    Parts are kept and read together, which costs a fraction; never more than some, so that long
+    answers do not pile up.
     """
 
-    def __init__(self) -> None:
-        """Begin with nothing read."""
-        self._rest = b""
-        self._seen = 0
-        self._waiting: list[bytes] = []
+    def __init__(self, *, looks_for_reasoning: bool = True) -> None:
+        """Begin with nothing read.
+
+        Args:
+            looks_for_reasoning: Whether the first parts are read as they come, for who wants to
+                know early whether the model reasons.
+        """
+        self._kept: list[bytes] = []
+        self._kept_bytes = self._fed = 0
+        self._read_at = 0 if looks_for_reasoning else _READ_TOGETHER
+        self._alike: Alike | None = None
         self._drafts: dict[int, _Draft] = {}
         self._usage: object = None
         self._model = ""
-        self.is_done = False
-        """Whether the server said that this is all."""
+        self._is_done = False
 
-    def feed(self, chunk: bytes) -> bool:
+    def feed(self, part: bytes) -> bool:
         """Take what arrived; says whether any of it was content and not a sign of life.
 
         Raises:
             UnreadableError: If a line is broken or reports an error.
         """
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        events = [line[5:].strip() for line in lines if line.startswith(b"data:")]
-        if not events:
-            return False
-        if events[-1] == _DONE:
-            self.is_done = True
-            events.pop()
-        for data in events[: max(_READ_AT_ONCE - self._seen, 0)]:
-            self._take(_parsed(data))
-        self._waiting += events[max(_READ_AT_ONCE - self._seen, 0) :]
-        self._seen += len(events)
-        if len(self._waiting) >= _PARSED_TOGETHER:
-            self._take_waiting()
-        return True
+        begins_line = not self._kept or self._kept[-1].endswith(b"\n")
+        is_content = (
+            (begins_line and part.startswith(_DATA))
+            or _NEXT_DATA in part
+            or self._continues_with(part)
+        )
+        self._kept.append(part)
+        self._kept_bytes += len(part)
+        self._fed += 1
+        if self._kept_bytes >= self._read_at:
+            self._read()
+            if self._fed >= _LOOKED_AT or self.is_reasoning:
+                self._read_at = _READ_TOGETHER
+        return is_content
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the server said that this is all.
+
+        Raises:
+            UnreadableError: If a line is broken or reports an error.
+        """
+        self._read()
+        return self._is_done
 
     @property
     def is_reasoning(self) -> bool:
@@ -137,21 +162,76 @@ class StreamReader:
         Raises:
             UnreadableError: If it ended before every choice was finished.
         """
-        if self._rest:
-            self.feed(b"\n")
-        self._take_waiting()
+        self._kept.append(b"\n")
+        self._read()
         if not self._drafts:
             raise UnreadableError("the stream ended with nothing in it")
         drafts = [self._drafts[index] for index in sorted(self._drafts)]
-        if not all(draft.finish or self.is_done for draft in drafts):
+        if not all(draft.finish or self._is_done for draft in drafts):
             raise UnreadableError("the stream broke off")
         return _reply(drafts, self._usage, self._model)
 
-    def _take_waiting(self) -> None:
-        """Parse what waits in one go; one by one if that fails, to find which is broken."""
-        waiting, self._waiting = self._waiting, []
+    def _continues_with(self, part: bytes) -> bool:
+        """Whether a part without the beginning of an event goes on with one."""
+        self._read()
+        return any(line.startswith(_DATA) for line in b"".join([*self._kept, part]).split(b"\n"))
+
+    def _read(self) -> None:
+        """Read the lines that are whole; the rest of one is kept."""
+        if not self._kept:
+            return
+        text = b"".join(self._kept)
+        end = text.rfind(b"\n") + 1
+        self._kept = [text[end:]] if end < len(text) else []
+        self._kept_bytes = len(text) - end
+        lines = text[:end]
+        for _ in range(_FORMS):
+            if len(lines) < _FEW_BYTES:
+                break
+            run = self._alike.run(lines) if self._alike is not None else None
+            if run is not None and self._alike is not None:
+                self._take_lines(run.before)
+                self._take_run(self._alike, run, lines)
+                lines = run.after
+            elif not self._learn(lines):
+                break
+        self._take_lines(lines)
+
+    def _learn(self, lines: bytes) -> bool:
+        """Take the first event with a text as the form of the others; whether that is a new one."""
+        for found in _EVENT.finditer(lines):
+            line, gap = found.groups()
+            try:
+                event = orjson.loads(line[5:])
+            except ValueError:
+                return False
+            alike = Alike.of(line, gap, event, _TEXT_FIELDS) if isinstance(event, dict) else None
+            if alike is not None:
+                is_new = alike != self._alike
+                self._model = self._model or _text(event.get("model"))
+                self._alike = alike
+                return is_new
+        return False
+
+    def _take_run(self, alike: Alike, run: Run, lines: bytes) -> None:
+        """Take events that are alike; line by line if they turn out to be others."""
         try:
-            events = orjson.loads(b"[" + b",".join(waiting) + b"]")
+            text = run.decoded()
+        except ValueError:
+            self._take_lines(lines[len(run.before) : len(lines) - len(run.after)])
+            return
+        self._draft(alike.place).add({alike.name: text})
+
+    def _take_lines(self, lines: bytes) -> None:
+        """Parse events in one go; one by one if that fails, to find which is broken."""
+        if not lines:
+            return
+        waiting = [line[5:].strip() for line in lines.split(b"\n") if line.startswith(_DATA)]
+        if waiting and waiting[-1] == _DONE:
+            self._is_done = True
+            waiting.pop()
+        try:
+            events = orjson.loads(b"[%s]" % b",".join(waiting))
         except ValueError:
             events = []
         if len(events) != len(waiting):
@@ -174,14 +254,17 @@ class StreamReader:
 
     def _add(self, choice: Json) -> None:
         index = choice.get("index")
-        place = index if isinstance(index, int) else 0
-        draft = self._drafts.get(place)
-        if draft is None:
-            draft = self._drafts[place] = _Draft()
+        draft = self._draft(index if isinstance(index, int) else 0)
         delta = choice.get("delta")
         if isinstance(delta, dict):
             draft.add(delta)
         draft.finish = _text(choice.get("finish_reason")) or draft.finish
+
+    def _draft(self, place: int) -> "_Draft":
+        draft = self._drafts.get(place)
+        if draft is None:
+            draft = self._drafts[place] = _Draft()
+        return draft
 
 
 @dataclass(slots=True)

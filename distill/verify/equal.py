@@ -35,7 +35,13 @@ _LONG_DECIMAL = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 _plain_again = lru_cache(maxsize=8192)(plain)
 
 
+def _is_whole_number(text: str) -> bool:
+    return text.isdigit() and text.isascii()
+
+
 def _plain(text: str) -> str:
+    if _is_whole_number(text):
+        return text
     return _plain_again(text) if len(text) <= LONGEST_REMEMBERED else plain(text)
 
 
@@ -64,8 +70,15 @@ def compare_answers(gold: str, answer: str) -> Equality:
         (True, False)
     """
     left, right = _plain(gold), _plain(answer)
-    if answer_key(gold) == answer_key(answer):
+    if left == right or _key(left) == _key(right):
         return Equality(True, "text")
+    if _is_whole_number(left) and _is_whole_number(right):
+        return Equality(False, "value")
+    return _compare_others(gold, answer, left, right)
+
+
+def _compare_others(gold: str, answer: str, left: str, right: str) -> Equality:
+    """Hold answers with different keys against each other; ``left`` and ``right`` are plain."""
     if not is_balanced(gold):
         return Equality(None, "text", note="the gold answer cannot be read")
     if not is_balanced(answer):
@@ -91,6 +104,8 @@ def answer_key(text: str) -> str:
 
 
 def _key(text: str) -> str:
+    if _is_whole_number(text):
+        return text.lstrip("0") or "0"
     return _long_key(text) if len(text) > LARGEST_DIGITS else _short_key(text)
 
 

@@ -96,6 +96,7 @@ def test_a_changed_limit_goes_before_that_of_a_known_model() -> None:
         ("concurrency", 0, "whole number of at least 1"),
         ("efforts", ["low", 2], "it must be a list of texts"),
         ("title", 3, "it must be a text"),
+        ("key_header", "X-Key\r\nX-More: 1", "it holds a line break"),
         ("thinking_on", "yes", "it must be a table"),
     ],
 )

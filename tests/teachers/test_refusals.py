@@ -59,12 +59,12 @@ def test_the_servers_words_are_found_in_any_form(body: bytes, words: str) -> Non
 
 
 def test_what_a_server_asks_to_wait_is_read_in_each_form() -> None:
-    assert retry_after({"Retry-After": "3"}) == 3
+    assert retry_after({"retry-after": "3"}) == 3
     assert retry_after({"retry-after-ms": "250"}) == 0.25
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    assert 25 < retry_after({"Retry-After": date}) <= 30
-    assert retry_after({"Retry-After": "soon"}) == 0
-    assert retry_after({"Retry-After": "9999999"}) == 120
+    assert 25 < retry_after({"retry-after": date}) <= 30
+    assert retry_after({"retry-after": "soon"}) == 0
+    assert retry_after({"retry-after": "9999999"}) == 120
     assert retry_after({}) == 0
 
 
