@@ -13,8 +13,6 @@ This module knows no files and no models.
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 Counts = Sequence[tuple[int, int]]
 
 
@@ -35,6 +33,8 @@ def permutation_p_value(counts: Counts, others: Counts) -> float:
         >>> permutation_p_value([(1, 1)] * 5, [(0, 1)] * 5)
         0.0625
     """
+    import numpy as np  # who only shows a report does not wait for it
+
     pairs = list(zip(counts, others, strict=True))
     if not pairs:
         raise ValueError("a comparison needs at least one problem")

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 import orjson
 
-_STRING: Final = re.compile(rb'\s*"((?:[^"\\]|\\.)*)"')
+_STRING: Final = re.compile(rb'\s*"([^"\\]*(?:\\.[^"\\]*)*)"')
 _PLACEHOLDER: Final = "\x00"
 _MARK_BYTES: Final = 30
 """A search for a hundred bytes and more is prepared anew for each place that is found."""
@@ -114,12 +114,13 @@ class Alike:
             return None
         if rest:
             whole = b"".join(pieces)
-            pieces = [piece[: -len(rest)] for piece in pieces]
+            end = -len(rest)
+            pieces = [piece[:end] for piece in pieces]
             if rest.join([*pieces, b""]) != whole:
                 return None
-        line, end, _ = last.partition(b"\n")
+        line, newline, _ = last.partition(b"\n")
         line = line.rstrip()
-        if end and line.endswith(self.tail):
+        if newline and line.endswith(self.tail):
             pieces.append(line[: -len(self.tail)])
             after = last[len(line) :]
         else:
