@@ -38,6 +38,7 @@ _DATA: Final = b"data:"
 _NEXT_DATA: Final = b"\ndata:"
 _EVENT: Final = re.compile(rb"(?m)^(data:[^\r\n]*[^\s])([\r\n]*)")
 _DONE: Final = b"[DONE]"
+_ERROR: Final = b'"error"'
 _LOOKED_AT: Final = 8
 """Parts in which reasoning is looked for."""
 _READ_TOGETHER: Final = 64 * 1024
@@ -132,7 +133,7 @@ class StreamReader:
         self._kept.append(part)
         self._kept_bytes += len(part)
         self._fed += 1
-        if self._kept_bytes >= self._read_at:
+        if self._kept_bytes >= self._read_at or _ERROR in part:
             self._read()
             if self._fed >= _LOOKED_AT or self.is_reasoning:
                 self._read_at = _READ_TOGETHER

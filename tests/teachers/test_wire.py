@@ -106,6 +106,13 @@ def test_signs_of_life_are_no_content() -> None:
     assert reader.feed(events({"content": "x"}))
 
 
+def test_an_error_in_a_stream_is_said_at_once_and_not_when_it_ends() -> None:
+    reader = StreamReader(looks_for_reasoning=False)
+    reader.feed(events({"content": 'no "error" yet'}, done=False))
+    with pytest.raises(UnreadableError, match="the server says: overloaded"):
+        reader.feed(b'data: {"error": {"message": "overloaded"}}\n\n')
+
+
 def test_usage_in_the_last_event_counts() -> None:
     last = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}
     data = events({"content": "14"}, done=False) + f"data: {json.dumps(last)}\n\n".encode()
