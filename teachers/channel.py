@@ -149,7 +149,9 @@ class Channel(asyncio.BufferedProtocol):
                 parts, arriving.parts = arriving.parts, []
                 arriving.on_part(parts[0] if len(parts) == 1 else b"".join(parts))
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(arriving, f"what came cannot be read: {error.__context__ or error}")
+            is_http = arriving.has_head or bytes(self._memory[:5]) == b"HTTP/"
+            what = "what came cannot be read" if is_http else "what came is no HTTP (is it https?)"
+            self._fail(arriving, f"{what}: {error.__context__ or error}")
         except Exception as error:  # noqa: BLE001 - the listener's, raised where it waits
             self._fail(arriving, error)
         else:

@@ -441,7 +441,7 @@ BROKEN = {
     "between chunks": (CHUNKED_HEAD + b"5\r\nhello\r\n", "hung up"),
     "before the last line": (chunked(b"hello")[:-2], "hung up"),
     "in chunks in capitals": (CHUNKED_HEAD.replace(b"chunked", b"Chunked") + b"5\r\nhel", "hung"),
-    "garbage": (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "cannot be read"),
+    "garbage": (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", r"no HTTP \(is it https\?\)"),
     "an odd length": (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "cannot be read"),
     "an odd chunk": (CHUNKED_HEAD + b"zz\r\nhello\r\n", "cannot be read"),
     "another protocol": (
