@@ -39,6 +39,7 @@ class Found:
 
     Attributes:
         kills: How often a run was killed while it worked.
+        at_work: After how many of them there were more rows than before.
         lost: Rows that were in the journal once and later were not.
         twice: Rows that are in a finished journal twice.
         missing: Rows that a finished journal has not.
@@ -49,6 +50,7 @@ class Found:
     """
 
     kills: int = 0
+    at_work: int = 0
     lost: int = 0
     twice: int = 0
     missing: int = 0
@@ -65,9 +67,9 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    rng, found = random.Random(arguments.seed), Found()
+    rng, found, begin = random.Random(arguments.seed), Found(), seconds_to_begin()
     for mode in cycle(("stream = false", "stream = true")):
-        kill_until_done(arguments.prompts, mode, rng, found, arguments.kills)
+        kill_until_done(arguments.prompts, mode, rng, found, enough=arguments.kills, begin=begin)
         print(f"{found.kills} kills", flush=True)
         if found.kills >= arguments.kills:
             break
@@ -80,6 +82,7 @@ def main() -> None:
     ]
     for bar in bars:
         print(bar)
+    print(f"        kills after which there was something new: {found.at_work}")
     print(f"        paid again per kill, median: {statistics.median(found.paid_again):g}")
     print(f"        reported beyond what was paid: {sum(found.over_reported)}")
     print(
@@ -89,18 +92,28 @@ def main() -> None:
     )
 
 
-def kill_until_done(prompts: int, mode: str, rng: random.Random, found: Found, enough: int) -> None:
+def seconds_to_begin() -> float:
+    """How long a run of one prompt takes: kills must come later than that as well."""
+    with running_stub(Settings()) as server, new_folder() as folder:
+        recipe = prepare(folder, server, prompts=1)
+        return run_measured(["-m", "distill", "generate", recipe], folder).seconds
+
+
+def kill_until_done(
+    prompts: int, mode: str, rng: random.Random, found: Found, *, enough: int, begin: float
+) -> None:
     """One run, killed again and again."""
     with running_stub(Settings(latency_seconds=0.1)) as server, new_folder() as folder:
         recipe = prepare(folder, server, prompts=prompts, teacher=[mode])
         command = ["-m", "distill", "generate", recipe, "--run-dir", folder / "run", "--json"]
         seen: set[tuple[str, int]] = set()
         unstored = 0
-        while found.kills < enough and killed(command, folder, rng.uniform(0.1, 1.8)):
+        while found.kills < enough and killed(command, folder, rng.uniform(0.1, begin + 1.5)):
             stored = keys_in(folder / "run")
             paid = paid_answers(server)
             found.kills += 1
             found.lost += len(seen - stored.keys())
+            found.at_work += len(stored) > len(seen)
             found.stored.append(len(stored))
             found.paid_again.append(paid - len(stored) - unstored)
             seen, unstored = set(stored), paid - len(stored)
