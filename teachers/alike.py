@@ -2,7 +2,7 @@
 
 A server writes thousands of events that differ only in the piece of text that they bring. Where one
 such event was taken apart, its neighbours are found by what stands around the text, and their
-texts are decoded as one JSON string: a twentieth of what it takes to parse each event.
+texts are decoded together, which takes less than to parse each event.
 
 This module knows the form of an event, not what becomes of its text.
 """

@@ -98,7 +98,7 @@ def read_body(body: bytes) -> Reply:
 class StreamReader:
     """Puts a server-sent stream together, part by part.
 
-    Parts are kept and read together, which costs a fraction; never more than some, so that long
+    Parts are kept and read together, which costs less; never more than some, so that long
     answers do not pile up.
     """
 
